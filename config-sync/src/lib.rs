@@ -1,0 +1,7 @@
+//! Stored documents to an immutable configuration snapshot.
+//!
+//! Sources hand over documents, [`tree`] reads them, the model checks them, and the result is one
+//! immutable snapshot that is swapped in whole.
+#![forbid(unsafe_code)]
+
+pub mod tree;

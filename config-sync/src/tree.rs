@@ -1,0 +1,289 @@
+//! A parsed document, read field by field, with every problem noted under its path. [pure]
+//!
+//! Both the startup file and stored resources are read through [`Fields`]: a reader takes the keys
+//! it knows, and whatever it did not take is an unknown key. Nothing stops at the first problem.
+
+use std::cell::RefCell;
+use std::fmt;
+
+pub use serde_json::{Map, Value};
+
+/// One thing wrong with a document, in the operator's words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// Dotted path of the field, array indices in brackets: `proxy.url_rewrites[2].match`. Empty for the root.
+    pub path: String,
+    /// What is wrong and what is accepted. Never holds the value itself: it may be a secret.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+/// Every problem found so far, in the order found.
+#[derive(Debug, Default)]
+pub struct Problems(RefCell<Vec<Problem>>);
+
+impl Problems {
+    /// Notes one problem.
+    pub fn push(&self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.borrow_mut().push(Problem {
+            path: path.into(),
+            message: message.into(),
+        });
+    }
+
+    /// Whether nothing was noted.
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// The number of problems noted.
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// All problems, in the order found.
+    pub fn into_vec(self) -> Vec<Problem> {
+        self.0.into_inner()
+    }
+}
+
+/// How unknown keys are treated.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unknown {
+    /// A key nobody took is a problem (startup file, resources file, Admin writes).
+    Refused,
+    /// A key nobody took is ignored (documents of a newer writer).
+    Ignored,
+}
+
+/// One mapping being read.
+///
+/// Each `take_*` marks its key as known. Absent and `null` are the same: `None`. A value of another
+/// type is noted as a problem and reads as `None`. Call [`Fields::finish`] last.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    path: String,
+    map: Option<&'a Map<String, Value>>,
+    taken: RefCell<Vec<&'a str>>,
+    problems: &'a Problems,
+    unknown: Unknown,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads `value`, which must be a mapping (`null` counts as an empty one), found at `path`.
+    pub fn new(value: &'a Value, path: &str, problems: &'a Problems, unknown: Unknown) -> Self {
+        let map = match value {
+            Value::Object(map) => Some(map),
+            Value::Null => None,
+            other => {
+                problems.push(path, format!("must be a mapping, not {}", kind(other)));
+                None
+            }
+        };
+        Self {
+            path: path.to_owned(),
+            map,
+            taken: RefCell::default(),
+            problems,
+            unknown,
+        }
+    }
+
+    /// The path of a field of this mapping.
+    pub fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    /// Notes a problem with one of this mapping's fields.
+    pub fn problem(&self, key: &str, message: impl Into<String>) {
+        self.problems.push(self.path_of(key), message);
+    }
+
+    /// The raw value of `key`; `None` where absent or `null`.
+    pub fn take(&self, key: &'a str) -> Option<&'a Value> {
+        self.taken.borrow_mut().push(key);
+        self.map?.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Whether the document has `key`, be it `null`.
+    pub fn has(&self, key: &str) -> bool {
+        self.map.is_some_and(|map| map.contains_key(key))
+    }
+
+    /// A nested mapping; an absent one reads as empty.
+    pub fn take_block(&self, key: &'a str) -> Fields<'a> {
+        let value = self.take(key).unwrap_or(&Value::Null);
+        Fields::new(value, &self.path_of(key), self.problems, self.unknown)
+    }
+
+    /// A string.
+    pub fn take_str(&self, key: &'a str) -> Option<&'a str> {
+        self.typed(key, "a string", Value::as_str)
+    }
+
+    /// A boolean.
+    pub fn take_bool(&self, key: &'a str) -> Option<bool> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    /// An integer of 0 to 2^64 - 1.
+    pub fn take_u64(&self, key: &'a str) -> Option<u64> {
+        self.typed(key, "a whole number, 0 or more", Value::as_u64)
+    }
+
+    /// An integer of `min` to `max`.
+    pub fn take_u64_in(&self, key: &'a str, min: u64, max: u64) -> Option<u64> {
+        let number = self.take_u64(key)?;
+        if (min..=max).contains(&number) {
+            return Some(number);
+        }
+        self.problem(key, format!("must be {min} to {max}"));
+        None
+    }
+
+    /// Any number.
+    pub fn take_f64(&self, key: &'a str) -> Option<f64> {
+        self.typed(key, "a number", Value::as_f64)
+    }
+
+    /// A list, each item with its path.
+    pub fn take_list(&self, key: &'a str) -> Option<Vec<(String, &'a Value)>> {
+        let items = self.typed(key, "a list", Value::as_array)?;
+        let path = self.path_of(key);
+        Some(
+            items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| (format!("{path}[{index}]"), item))
+                .collect(),
+        )
+    }
+
+    /// A list of strings; items of another type are problems and left out.
+    pub fn take_strings(&self, key: &'a str) -> Option<Vec<&'a str>> {
+        let items = self.take_list(key)?;
+        Some(
+            items
+                .into_iter()
+                .filter_map(|(path, item)| {
+                    let text = item.as_str();
+                    if text.is_none() {
+                        self.problems
+                            .push(path, format!("must be a string, not {}", kind(item)));
+                    }
+                    text
+                })
+                .collect(),
+        )
+    }
+
+    /// The keys nobody took.
+    pub fn unknown_keys(&self) -> Vec<&'a str> {
+        let taken = self.taken.borrow();
+        let Some(map) = self.map else {
+            return Vec::new();
+        };
+        map.keys()
+            .map(String::as_str)
+            .filter(|key| !taken.contains(key))
+            .collect()
+    }
+
+    /// Notes what nobody took, where unknown keys are refused.
+    pub fn finish(self) {
+        if self.unknown == Unknown::Ignored {
+            return;
+        }
+        let mut known = self.taken.borrow().clone();
+        known.sort_unstable();
+        known.dedup();
+        for key in self.unknown_keys() {
+            self.problem(
+                key,
+                format!("unknown key `{key}` (known here: {})", known.join(", ")),
+            );
+        }
+    }
+
+    fn typed<T>(
+        &self,
+        key: &'a str,
+        wanted: &str,
+        convert: impl Fn(&'a Value) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.take(key)?;
+        let converted = convert(value);
+        if converted.is_none() {
+            self.problem(key, format!("must be {wanted}, not {}", kind(value)));
+        }
+        converted
+    }
+}
+
+/// What a value is, for an error text.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_problem_is_noted_with_its_path() {
+        let doc = json!({"proxy": {"addr": 1, "workers": 0, "extra": true}, "list": ["a", 2]});
+        let problems = Problems::default();
+        let root = Fields::new(&doc, "", &problems, Unknown::Refused);
+        let proxy = root.take_block("proxy");
+        assert_eq!(proxy.take_str("addr"), None);
+        assert_eq!(proxy.take_u64_in("workers", 1, 1024), None);
+        proxy.finish();
+        assert_eq!(root.take_strings("list"), Some(vec!["a"]));
+        root.finish();
+        let said: Vec<String> = problems.into_vec().iter().map(Problem::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "proxy.addr: must be a string, not a number",
+                "proxy.workers: must be 1 to 1024",
+                "proxy.extra: unknown key `extra` (known here: addr, workers)",
+                "list[1]: must be a string, not a number",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_absent_block_reads_like_an_empty_one() {
+        let doc = json!({"a": null});
+        let problems = Problems::default();
+        let root = Fields::new(&doc, "", &problems, Unknown::Refused);
+        for key in ["a", "b"] {
+            let block = root.take_block(key);
+            assert_eq!(block.take_bool("x"), None);
+            block.finish();
+        }
+        root.finish();
+        assert!(problems.is_empty());
+    }
+}
