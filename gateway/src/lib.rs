@@ -1,1 +1,4 @@
 //! The Sluice AI gateway.
+
+mod sys;
+mod worker;

@@ -1,0 +1,8 @@
+//! System calls that the standard library and the runtime do not offer. [ring]
+//!
+//! The one module that may hold `unsafe`; every use is wrapped in a safe function.
+#![allow(unsafe_code)]
+
+mod socket;
+
+pub(crate) use socket::{Peeked, Socket};

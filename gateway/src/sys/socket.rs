@@ -1,0 +1,173 @@
+//! A connected TCP socket: readiness from the runtime, bytes by non-blocking system calls. [ring]
+//!
+//! Waiting owns no buffer, and dropping a wait loses nothing: the kernel is only ever asked whether
+//! the socket is ready, never handed memory that outlives the call. That removes the trap of a
+//! completion ring, where a dropped read takes its bytes along.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::net::TcpStream;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+/// One TCP connection of this worker. A clone is another handle to the same socket, which closes
+/// with its last handle.
+#[derive(Clone, Debug)]
+pub(crate) struct Socket(Rc<TcpStream>);
+
+/// What lies in a socket's receive queue.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Peeked {
+    /// Nothing: open and quiet.
+    Quiet,
+    /// Unread bytes.
+    Bytes,
+    /// The peer closed or reset.
+    Gone,
+}
+
+impl Socket {
+    /// Takes over a connection, switching Nagle's algorithm off.
+    ///
+    /// # Errors
+    ///
+    /// The socket died before it could be set up.
+    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self(Rc::new(stream)))
+    }
+
+    /// Marks an accepted descriptor close-on-exec, which the ring's accept does not.
+    ///
+    /// # Errors
+    ///
+    /// Those of `fcntl(2)`.
+    pub(crate) fn set_close_on_exec(&self) -> io::Result<()> {
+        Ok(rustix::io::fcntl_setfd(
+            self.fd(),
+            rustix::io::FdFlags::CLOEXEC,
+        )?)
+    }
+
+    /// Switches TCP keep-alive probes on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub(crate) fn set_keepalive(
+        &self,
+        idle: Duration,
+        interval: Duration,
+        probes: u32,
+    ) -> io::Result<()> {
+        self.0
+            .set_tcp_keepalive(Some(idle), Some(interval), Some(probes))
+    }
+
+    /// Makes the closing of this socket a reset, so that an abort is seen as one.
+    pub(crate) fn reset_on_close(&self) {
+        // Failure leaves an orderly close, which is the second-best answer.
+        let _ = rustix::net::sockopt::set_socket_linger(self.fd(), Some(Duration::ZERO));
+    }
+
+    /// The other end's address.
+    ///
+    /// # Errors
+    ///
+    /// The socket is no longer connected.
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.0.peer_addr()
+    }
+
+    /// Resolves once bytes, the end of the stream, or an error can be read. Owns a handle, so that
+    /// it can be kept across other uses of the socket.
+    pub(crate) fn readable(&self) -> impl Future<Output = io::Result<()>> + use<> {
+        let socket = Rc::clone(&self.0);
+        async move { socket.readable(false).await }
+    }
+
+    /// Resolves once the send queue has room or the socket failed.
+    pub(crate) fn writable(&self) -> impl Future<Output = io::Result<()>> + use<> {
+        let socket = Rc::clone(&self.0);
+        async move { socket.writable(false).await }
+    }
+
+    /// Appends what has arrived to `buf`, up to its spare capacity.
+    ///
+    /// `Ok(None)`: nothing yet. `Ok(Some(0))`: the peer sent its last byte (or `buf` has no room).
+    ///
+    /// # Errors
+    ///
+    /// Those of `recv(2)`: a reset, most of all.
+    pub(crate) fn try_recv(&self, buf: &mut Vec<u8>) -> io::Result<Option<usize>> {
+        loop {
+            match recv(self.fd(), spare_capacity(buf), RecvFlags::DONTWAIT) {
+                Ok((count, _)) => return Ok(Some(count)),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Sends what the queue takes now; `Ok(0)` where it is full.
+    ///
+    /// # Errors
+    ///
+    /// Those of `send(2)`: a closed peer, most of all.
+    pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match send(self.fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => return Ok(count),
+                Err(Errno::AGAIN) => return Ok(0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Sends all of `bytes`, waiting for room where needed.
+    ///
+    /// Dropped half way it leaves a partial message on the wire: close the socket then.
+    ///
+    /// # Errors
+    ///
+    /// Those of `send(2)`.
+    pub(crate) async fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        loop {
+            let sent = self.try_send(bytes)?;
+            bytes = &bytes[sent..];
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.writable().await?;
+        }
+    }
+
+    /// Looks into the receive queue without taking anything.
+    pub(crate) fn peek(&self) -> Peeked {
+        let mut byte = [0u8; 1];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        loop {
+            match recv(self.fd(), &mut byte[..], flags) {
+                Ok((0, _)) => return Peeked::Gone,
+                Ok(_) => return Peeked::Bytes,
+                Err(Errno::AGAIN) => return Peeked::Quiet,
+                Err(Errno::INTR) => {}
+                Err(_) => return Peeked::Gone,
+            }
+        }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the stream owns the descriptor and closes it only when dropped, and `self` keeps
+        // the stream alive for as long as the returned borrow lasts.
+        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
+    }
+}

@@ -1,0 +1,11 @@
+//! What one core owns: its runtime, its clock, its buffers, its view of the configuration. [ring]
+//!
+//! The one place that names the runtime library, beside the listener and upstream sockets it hands
+//! out.
+
+pub(crate) mod alarm;
+pub(crate) mod buffers;
+pub(crate) mod engine;
+pub(crate) mod placement;
+pub(crate) mod race;
+pub(crate) mod task;

@@ -1,0 +1,53 @@
+//! Tasks of a worker: spawned, kept from taking the worker down, and made to give way. [ring]
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// Starts `task` on this worker. A panic inside ends the task alone and goes to `on_panic`.
+pub(crate) fn spawn<F, P>(task: F, on_panic: P)
+where
+    F: Future<Output = ()> + 'static,
+    P: FnOnce(&str) + 'static,
+{
+    monoio::spawn(async move {
+        if let Err(panic) = caught(task).await {
+            on_panic(text_of(panic.as_ref()));
+        }
+    });
+}
+
+/// Runs `task`, turning a panic into an error.
+async fn caught<F: Future>(task: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut task = pin!(task);
+    poll_fn(move |cx| {
+        // The task is dropped right after a panic and shares only `Cell`s and append-only maps with
+        // the rest of the worker, so no half-made state is seen by others.
+        match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}
+
+/// Lets every other task, timer and completion of this worker have its turn.
+///
+/// A task that wakes itself goes to the front of the runtime's queue and starves the rest; a newly
+/// spawned one goes to the back. So giving way is spawning an empty task and waiting for it.
+pub(crate) async fn yield_now() {
+    monoio::spawn(async {}).await;
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "a panic without a text"
+    }
+}
