@@ -134,6 +134,67 @@ impl<'a> Fields<'a> {
         self.typed(key, "a string", Value::as_str)
     }
 
+    /// A string that must be present and not empty.
+    pub fn take_required_str(&self, key: &'a str) -> Option<&'a str> {
+        if self.take(key).is_none() {
+            self.problem(key, "is required");
+            return None;
+        }
+        self.take_nonempty_str(key)
+    }
+
+    /// A string that must not be empty.
+    pub fn take_nonempty_str(&self, key: &'a str) -> Option<&'a str> {
+        let text = self.take_str(key)?;
+        if text.is_empty() {
+            self.problem(key, "must not be empty");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// One of a closed set of words.
+    pub fn take_choice<T: Copy>(&self, key: &'a str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.take_str(key)?;
+        let found = choices.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            self.problem(key, format!("must be one of {}", words.join(", ")));
+        }
+        found.map(|(_, choice)| *choice)
+    }
+
+    /// Notes each of `keys` that is written as `null`, where leaving it out is the way to default it.
+    pub fn refuse_null(&self, keys: &[&str]) {
+        for key in keys {
+            let value = self.map.and_then(|map| map.get(*key));
+            if value.is_some_and(Value::is_null) {
+                self.problem(key, "must not be null (leave it out for the default)");
+            }
+        }
+    }
+
+    /// How unknown keys are treated here.
+    pub fn unknown(&self) -> Unknown {
+        self.unknown
+    }
+
+    /// The entries of a free-form mapping, each with its path, all known; an absent one has none.
+    pub fn take_entries(&self, key: &'a str) -> Vec<(String, &'a str, &'a Value)> {
+        let path = self.path_of(key);
+        let Some(map) = self.typed(key, "a mapping", Value::as_object) else {
+            return Vec::new();
+        };
+        map.iter()
+            .map(|(name, value)| (format!("{path}.{name}"), name.as_str(), value))
+            .collect()
+    }
+
+    /// The problems this mapping notes into.
+    pub fn problems(&self) -> &'a Problems {
+        self.problems
+    }
+
     /// A boolean.
     pub fn take_bool(&self, key: &'a str) -> Option<bool> {
         self.typed(key, "true or false", Value::as_bool)
@@ -269,6 +330,33 @@ mod tests {
                 "proxy.workers: must be 1 to 1024",
                 "proxy.extra: unknown key `extra` (known here: addr, workers)",
                 "list[1]: must be a string, not a number",
+            ]
+        );
+    }
+
+    #[test]
+    fn required_texts_choices_and_nulls_are_checked() {
+        let doc = json!({"empty": "", "word": "blue", "none": null, "map": {"b": 1, "a": 2}});
+        let problems = Problems::default();
+        let root = Fields::new(&doc, "", &problems, Unknown::Refused);
+        assert_eq!(root.take_required_str("missing"), None);
+        assert_eq!(root.take_required_str("empty"), None);
+        assert_eq!(root.take_choice("word", &[("red", 1), ("green", 2)]), None);
+        assert_eq!(
+            root.take_choice("word", &[("red", 1), ("blue", 2)]),
+            Some(2)
+        );
+        root.refuse_null(&["none", "word", "missing"]);
+        let entries: Vec<String> = root.take_entries("map").into_iter().map(|e| e.0).collect();
+        assert_eq!(entries, ["map.b", "map.a"]);
+        let said: Vec<String> = problems.into_vec().iter().map(Problem::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "missing: is required",
+                "empty: must not be empty",
+                "word: must be one of red, green",
+                "none: must not be null (leave it out for the default)",
             ]
         );
     }
