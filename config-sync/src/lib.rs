@@ -2,6 +2,12 @@
 //!
 //! Sources hand over documents, [`tree`] reads them, the model checks them, and the result is one
 //! immutable snapshot that is swapped in whole.
+//!
+//! ```text
+//! file -> document -> interpolate -> desugar -> model -> checks -> snapshot -> publish -> workers
+//! ```
 #![forbid(unsafe_code)]
 
+pub mod id;
+pub mod secret;
 pub mod tree;
