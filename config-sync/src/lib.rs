@@ -8,6 +8,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod document;
 pub mod id;
 pub mod secret;
 pub mod tree;
