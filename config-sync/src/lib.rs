@@ -10,5 +10,6 @@
 
 pub mod document;
 pub mod id;
+pub mod interpolate;
 pub mod secret;
 pub mod tree;
