@@ -11,5 +11,6 @@
 pub mod document;
 pub mod id;
 pub mod interpolate;
+pub mod model;
 pub mod secret;
 pub mod tree;

@@ -1,0 +1,3 @@
+//! The kinds of resources: their fields, defaults and checks. [pure]
+
+pub mod glob;
