@@ -10,12 +10,16 @@ mod credential;
 pub mod glob;
 mod header;
 pub mod labels;
+#[allow(clippy::module_inception)] // The resource is called a model.
+pub mod model;
 pub mod provider_key;
 pub mod template;
+mod unenforced;
 
 pub use base_url::BaseUrl;
 pub use glob::Glob;
 pub use labels::{CallerLabels, TargetLabels};
+pub use model::{Cost, Model, ModelDocument};
 pub use provider_key::{
     Adapter, BodyPolicy, DoneMarker, HeaderPolicy, KeyTls, ProviderKey, ProviderKeyDocument,
 };
