@@ -5,6 +5,7 @@
 //!
 //! [`Fields`]: crate::tree::Fields
 
+pub mod api_key;
 pub mod base_url;
 mod credential;
 pub mod glob;
@@ -16,6 +17,7 @@ pub mod provider_key;
 pub mod template;
 mod unenforced;
 
+pub use api_key::{ApiKey, ApiKeyDocument};
 pub use base_url::BaseUrl;
 pub use glob::Glob;
 pub use labels::{CallerLabels, TargetLabels};

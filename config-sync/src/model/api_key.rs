@@ -1,0 +1,199 @@
+//! Caller credentials and what they allow. [pure]
+
+use std::fmt;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::glob::Glob;
+use super::labels::CallerLabels;
+use super::{read_globs, unenforced};
+use crate::tree::Fields;
+
+/// A caller's key. Holds neither the key nor its hash.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiKey {
+    /// Resource id.
+    pub id: Arc<str>,
+    /// Display name, for `${request.api_key.name}`.
+    pub name: Option<Arc<str>>,
+    /// Patterns of model names; none denies every model.
+    pub allowed_models: Vec<Glob>,
+    /// Unix ms; the key is still valid at this instant, not after.
+    pub expires_at: Option<i64>,
+    /// Known, but refused.
+    pub disabled: bool,
+    /// Team, for attribution.
+    pub team_id: Option<Arc<str>>,
+    /// User, for attribution.
+    pub user_id: Option<Arc<str>>,
+    /// Label only.
+    pub user_name: Option<Arc<str>>,
+    /// Prepared label values.
+    pub labels: Arc<CallerLabels>,
+}
+
+impl ApiKey {
+    /// Whether the key may call a model by the name the caller sent.
+    pub fn may_use(&self, model_name: &str) -> bool {
+        self.allowed_models
+            .iter()
+            .any(|glob| glob.matches(model_name))
+    }
+}
+
+/// An API key as read from its document, not yet given its id. Its hash is not printed.
+#[derive(Clone)]
+pub struct ApiKeyDocument {
+    /// SHA-256 of the key that callers present.
+    pub key_hash: [u8; 32],
+    /// The identity-claim value bound to this key, and the OIDC provider that asserts it.
+    pub jwt: Option<(Arc<str>, Arc<str>)>,
+    /// Fields that are set and have no effect in this version.
+    pub unenforced: Vec<&'static str>,
+    key: ApiKey,
+}
+
+impl ApiKeyDocument {
+    /// Reads a document. Problems are noted in `fields`; the result is usable only without any.
+    pub fn read(fields: Fields<'_>) -> Self {
+        fields.refuse_null(&["disabled", "allowed_models"]);
+        let shared = |text: Option<&str>| text.map(Arc::<str>::from);
+        if !fields.has("allowed_models") {
+            fields.problem(
+                "allowed_models",
+                "is required (an empty list denies every model)",
+            );
+        }
+        let key_hash = read_hash(&fields);
+        let allowed_models = read_globs(&fields, "allowed_models", str::to_owned);
+        let jwt = read_jwt(&fields);
+        let unenforced = read_unenforced(&fields, jwt.is_some());
+        let key = ApiKey {
+            id: "".into(),
+            name: shared(fields.take_str("display_name")),
+            allowed_models,
+            expires_at: read_expiry(&fields),
+            disabled: fields.take_bool("disabled").unwrap_or(false),
+            team_id: shared(fields.take_nonempty_str("team_id")),
+            user_id: shared(fields.take_nonempty_str("user_id")),
+            user_name: shared(fields.take_str("user_name")),
+            labels: Arc::new(CallerLabels::new(&"".into(), None, None, None)),
+        };
+        fields.finish();
+        Self {
+            key_hash,
+            jwt,
+            unenforced,
+            key,
+        }
+    }
+
+    /// The patterns of the models it may use.
+    pub fn allowed_models(&self) -> &[Glob] {
+        &self.key.allowed_models
+    }
+
+    /// The key under its id.
+    pub fn into_key(self, id: Arc<str>) -> ApiKey {
+        let key = self.key;
+        let labels = CallerLabels::new(
+            &id,
+            key.team_id.as_ref(),
+            key.user_id.as_ref(),
+            key.user_name.as_ref(),
+        );
+        ApiKey {
+            id,
+            labels: Arc::new(labels),
+            ..key
+        }
+    }
+}
+
+impl fmt::Debug for ApiKeyDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiKeyDocument")
+            .field("key_hash", &"***")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// 64 hex digits; upper case is lowered.
+fn read_hash(fields: &Fields<'_>) -> [u8; 32] {
+    let mut hash = [0; 32];
+    if let Some(text) = fields.take_required_str("key_hash")
+        && !decode_hex(text, &mut hash)
+    {
+        fields.problem("key_hash", "must be a SHA-256 in 64 hexadecimal digits");
+    }
+    hash
+}
+
+fn decode_hex(text: &str, out: &mut [u8; 32]) -> bool {
+    if text.len() != 2 * out.len() {
+        return false;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    for (pair, byte) in text.as_bytes().chunks_exact(2).zip(out) {
+        let &[high, low] = pair else { return false };
+        let (Some(high), Some(low)) = (digit(high), digit(low)) else {
+            return false;
+        };
+        // Two digits below 16 fit into a byte.
+        *byte = (high << 4 | low) as u8;
+    }
+    true
+}
+
+fn read_jwt(fields: &Fields<'_>) -> Option<(Arc<str>, Arc<str>)> {
+    let subject = fields.take_nonempty_str("jwt_subject");
+    let provider = fields.take_nonempty_str("jwt_provider");
+    if subject.is_some() && provider.is_none() {
+        fields.problem("jwt_subject", "needs `jwt_provider`");
+    }
+    Some((subject?.into(), provider?.into()))
+}
+
+fn read_expiry(fields: &Fields<'_>) -> Option<i64> {
+    let text = fields.take_str("expires_at")?;
+    let parsed = OffsetDateTime::parse(text, &Rfc3339).ok();
+    let unix_ms = parsed.and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
+    if unix_ms.is_none() {
+        fields.problem(
+            "expires_at",
+            "must be a time such as 2030-01-01T00:00:00Z (RFC 3339)",
+        );
+    }
+    unix_ms
+}
+
+fn read_unenforced(fields: &Fields<'_>, has_jwt: bool) -> Vec<&'static str> {
+    let found = [
+        ("rate_limit", unenforced::rate_limit(fields, "rate_limit")),
+        ("jwt_subject", has_jwt),
+        ("mcp_access", unenforced::mcp_access(fields, "mcp_access")),
+        (
+            "mcp_rate_limits",
+            unenforced::mcp_rate_limits(fields, "mcp_rate_limits"),
+        ),
+        (
+            "allowed_agents",
+            unenforced::granted_names(fields, "allowed_agents"),
+        ),
+        (
+            "allowed_routes",
+            unenforced::granted_names(fields, "allowed_routes"),
+        ),
+    ];
+    found
+        .iter()
+        .filter(|(_, set)| *set)
+        .map(|(name, _)| *name)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
