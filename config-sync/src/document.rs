@@ -172,12 +172,12 @@ mod tests {
             ("a: [canary\n", ""),
             ("a: 'canary\n", ""),
             ("canary: a: b\n", ""),
-            ("\tcanary: x\n", ""),
+            ("a:\n\tcanary: x\n", ""),
             (&bomb, "too large"),
             (&deep, "too large"),
         ];
         for (text, want) in cases {
-            let error = parse_yaml(text).unwrap_err().to_string();
+            let error = parse_yaml(text).expect_err(text).to_string();
             assert!(error.contains(want), "{text:?}: {error}");
             assert!(!error.contains("canary"), "{text:?}: {error}");
         }

@@ -12,5 +12,7 @@ pub mod document;
 pub mod id;
 pub mod interpolate;
 pub mod model;
+pub mod publish;
 pub mod secret;
+pub mod snapshot;
 pub mod tree;
