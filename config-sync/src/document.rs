@@ -10,6 +10,8 @@ use crate::tree::Value;
 /// Most nodes (mappings, lists, scalars) of one document, aliases expanded. A caller key with all
 /// its fields is about 40: room for 50,000 of them, and an end to alias bombs.
 const NODES_MAX: usize = 2_000_000;
+/// Most parser events that aliases may repeat: a block of ten shared by 20,000 entries.
+const ALIASED_EVENTS_MAX: usize = 200_000;
 /// Deepest nesting. Resources need 8; the rest is room for free-form body fields.
 const DEPTH_MAX: usize = 64;
 
@@ -83,7 +85,7 @@ impl fmt::Display for YamlError {
 ///
 /// [`YamlError`], with the place but never the text.
 pub fn parse_yaml(text: &str) -> Result<Document, YamlError> {
-    let options = serde_saphyr::options! {
+    let mut options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::Error,
         strict_booleans: true,
         underscored_numbers_as_strings: true,
@@ -98,6 +100,7 @@ pub fn parse_yaml(text: &str) -> Result<Document, YamlError> {
             max_documents: 2,
         },
     };
+    options.alias_limits.max_total_replayed_events = ALIASED_EVENTS_MAX;
     serde_saphyr::from_str_with_options::<Value>(text, options)
         .map(Document)
         .map_err(|error| describe(&error))
@@ -107,6 +110,8 @@ pub fn parse_yaml(text: &str) -> Result<Document, YamlError> {
 fn describe(error: &serde_saphyr::Error) -> YamlError {
     use serde_saphyr::Error;
     let what = match error.without_snippet() {
+        // Something behind an alias; the text is not deep enough to exhaust the stack here.
+        Error::AliasError { error, .. } => return describe(error),
         Error::DuplicateMappingKey { .. } => "a key is written twice in one mapping",
         Error::MultipleDocuments { .. } => "more than one YAML document",
         Error::Budget { .. }
