@@ -110,7 +110,7 @@ pub fn parse_yaml(text: &str) -> Result<Document, YamlError> {
 fn describe(error: &serde_saphyr::Error) -> YamlError {
     use serde_saphyr::Error;
     let what = match error.without_snippet() {
-        // Something behind an alias; the text is not deep enough to exhaust the stack here.
+        // Wraps what went wrong behind an alias.
         Error::AliasError { error, .. } => return describe(error),
         Error::DuplicateMappingKey { .. } => "a key is written twice in one mapping",
         Error::MultipleDocuments { .. } => "more than one YAML document",

@@ -177,7 +177,7 @@ impl Hasher for DigestHasher {
 mod tests {
     use super::*;
     use crate::model::{ApiKeyDocument, ModelDocument};
-    use crate::tree::{Fields, Problems, Unknown};
+    use crate::tree::{Problems, Unknown};
     use serde_json::json;
 
     fn model(id: &str, name: &str) -> Arc<Model> {
@@ -192,8 +192,7 @@ mod tests {
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         let doc = json!({"key_hash": hex, "allowed_models": []});
         let problems = Problems::default();
-        let fields = Fields::new(&doc, "", &problems, Unknown::Refused);
-        let document = ApiKeyDocument::read(fields);
+        let document = ApiKeyDocument::read(&doc, &problems, Unknown::Refused);
         assert!(problems.is_empty());
         (document.key_hash, Arc::new(document.into_key(id.into())))
     }

@@ -50,6 +50,15 @@ impl Problems {
         self.0.borrow().len()
     }
 
+    /// The paths of all problems, in the order found.
+    pub fn paths(&self) -> Vec<String> {
+        let problems = self.0.borrow();
+        problems
+            .iter()
+            .map(|problem| problem.path.clone())
+            .collect()
+    }
+
     /// All problems, in the order found.
     pub fn into_vec(self) -> Vec<Problem> {
         self.0.into_inner()

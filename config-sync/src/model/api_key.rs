@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use super::glob::Glob;
 use super::labels::CallerLabels;
 use super::{read_globs, unenforced};
-use crate::tree::Fields;
+use crate::tree::{Fields, Problems, Unknown, Value};
 
 /// A caller's key. Holds neither the key nor its hash.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,8 +56,9 @@ pub struct ApiKeyDocument {
 }
 
 impl ApiKeyDocument {
-    /// Reads a document. Problems are noted in `fields`; the result is usable only without any.
-    pub fn read(fields: Fields<'_>) -> Self {
+    /// Reads a document. The result is usable only if no problem was noted.
+    pub fn read(value: &Value, problems: &Problems, unknown: Unknown) -> Self {
+        let fields = Fields::new(value, "", problems, unknown);
         fields.refuse_null(&["disabled", "allowed_models"]);
         let shared = |text: Option<&str>| text.map(Arc::<str>::from);
         if !fields.has("allowed_models") {

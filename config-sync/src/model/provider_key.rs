@@ -13,7 +13,7 @@ use super::glob::Glob;
 use super::template::Template;
 use super::{credential, header};
 use crate::secret::Secret;
-use crate::tree::{Fields, Unknown, Value, kind};
+use crate::tree::{Fields, Problems, Unknown, Value, kind};
 
 /// The wire protocol and authentication of an upstream.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -142,8 +142,9 @@ pub struct ProviderKeyDocument {
 }
 
 impl ProviderKeyDocument {
-    /// Reads a document. Problems are noted in `fields`; the result is usable only without any.
-    pub fn read(fields: Fields<'_>) -> Self {
+    /// Reads a document. The result is usable only if no problem was noted.
+    pub fn read(value: &Value, problems: &Problems, unknown: Unknown) -> Self {
+        let fields = Fields::new(value, "", problems, unknown);
         fields.refuse_null(&["provider", "strip_headers"]);
         let name: Arc<str> = fields
             .take_required_str("display_name")
@@ -192,6 +193,20 @@ impl ProviderKeyDocument {
             },
             unenforced,
             adapter_disagrees,
+        }
+    }
+
+    /// Whether the upstream must prove who it is.
+    pub fn verifies_certificates(&self) -> bool {
+        self.key.tls.verify
+    }
+
+    /// Whether a request can be sent at all: adapters with a resolver need a base.
+    pub fn is_usable(&self) -> bool {
+        match self.key.adapter {
+            Some(Adapter::Openai | Adapter::Anthropic) => self.key.base.is_some(),
+            Some(Adapter::Bedrock | Adapter::Vertex | Adapter::AzureOpenai) => true,
+            None => false,
         }
     }
 

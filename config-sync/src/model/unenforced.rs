@@ -139,7 +139,7 @@ mod tests {
 
     type Reader = for<'a> fn(&Fields<'a>, &'a str) -> bool;
 
-    fn problems_of(read: Reader, value: Value, unknown: Unknown) -> Vec<String> {
+    fn problems_of(read: Reader, value: &Value, unknown: Unknown) -> Vec<String> {
         let doc = json!({ "x": value });
         let problems = Problems::default();
         let fields = Fields::new(&doc, "", &problems, unknown);
@@ -206,7 +206,7 @@ mod tests {
             (granted_names, json!(["a", 1]), &["x[1]"]),
         ];
         for (read, value, want) in cases {
-            let said = problems_of(read, value.clone(), Unknown::Refused);
+            let said = problems_of(read, &value, Unknown::Refused);
             let paths: Vec<&str> = said
                 .iter()
                 .filter_map(|line| line.split(": ").next())
@@ -219,11 +219,11 @@ mod tests {
     fn a_newer_writers_fields_are_ignored_where_reading_is_lenient() {
         let said = problems_of(
             mcp_access,
-            json!({"mode": 3, "allow": ["a**"]}),
+            &json!({"mode": 3, "allow": ["a**"]}),
             Unknown::Ignored,
         );
         assert_eq!(said, Vec::<String>::new());
-        let said = problems_of(rate_limit, json!({"tps": 1}), Unknown::Ignored);
+        let said = problems_of(rate_limit, &json!({"tps": 1}), Unknown::Ignored);
         assert_eq!(said, Vec::<String>::new());
     }
 

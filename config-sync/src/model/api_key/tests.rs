@@ -1,12 +1,11 @@
 use super::*;
-use crate::tree::{Problems, Unknown, Value};
 use serde_json::json;
 
 const HASH: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 
 fn read_as(value: &Value, unknown: Unknown) -> (ApiKeyDocument, Vec<String>) {
     let problems = Problems::default();
-    let document = ApiKeyDocument::read(Fields::new(value, "", &problems, unknown));
+    let document = ApiKeyDocument::read(value, &problems, unknown);
     let said = problems.into_vec();
     (document, said.iter().map(ToString::to_string).collect())
 }

@@ -1,10 +1,9 @@
 use super::*;
-use crate::tree::Problems;
 use serde_json::json;
 
 fn read_as(value: &Value, unknown: Unknown) -> (ProviderKeyDocument, Vec<String>) {
     let problems = Problems::default();
-    let document = ProviderKeyDocument::read(Fields::new(value, "", &problems, unknown));
+    let document = ProviderKeyDocument::read(value, &problems, unknown);
     let said = problems.into_vec();
     (document, said.iter().map(ToString::to_string).collect())
 }
