@@ -15,4 +15,5 @@ pub mod model;
 pub mod publish;
 pub mod secret;
 pub mod snapshot;
+pub mod source;
 pub mod tree;
