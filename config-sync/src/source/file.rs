@@ -1,0 +1,258 @@
+//! The resources file: a YAML document to a snapshot, whole or not at all. [cold]
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::entry::{Collection, Entry};
+use super::report::{LoadError, LoadErrorKind, file_problem};
+use super::rows::Rows;
+use crate::document::{Document, parse_yaml};
+use crate::interpolate::Env;
+use crate::snapshot::Snapshot;
+use crate::tree::{Value, kind};
+
+/// Largest resources file, in bytes. It is held in memory several times while it is loaded.
+pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The format that this version reads.
+const FORMAT_VERSION: &str = "1";
+/// Collections of the format that this version cannot serve. Their entries are refused: an operator
+/// who writes a guardrail relies on it.
+const UNSUPPORTED: [&str; 13] = [
+    "guardrails",
+    "guardrail_attachments",
+    "mcp_servers",
+    "mcp_policies",
+    "mcp_auth_settings",
+    "a2a_agents",
+    "cache_policies",
+    "observability_exporters",
+    "rate_limit_policies",
+    "oidc_providers",
+    "claim_mappings",
+    "passthrough_routes",
+    "ssls",
+];
+
+/// A file that was loaded without any error.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What to publish.
+    pub snapshot: Snapshot,
+    /// Number of entries.
+    pub resources: usize,
+    /// SHA-256 of the file's bytes.
+    pub file_sha256: [u8; 32],
+    /// Number of entries of each collection that has any.
+    pub counts: Vec<(&'static str, usize)>,
+}
+
+/// What a load needs beside the file.
+#[derive(Clone, Copy)]
+pub struct LoadContext<'c> {
+    /// Reads environment variables.
+    pub env: Env<'c>,
+    /// Number of the snapshot, if the load succeeds.
+    pub generation: u64,
+    /// `created` of models that were not there before.
+    pub loaded_at: SystemTime,
+    /// What is served now: its rows are shared where nothing changed, and `created` stays.
+    pub previous: Option<&'c Snapshot>,
+}
+
+/// Loads the file at `path` without regard to what is served now.
+///
+/// # Errors
+///
+/// [`LoadError`] with every problem of the file; nothing of a file with a problem is used.
+pub fn load_file(
+    path: &Path,
+    env: Env<'_>,
+    generation: u64,
+    loaded_at: SystemTime,
+) -> Result<Loaded, LoadError> {
+    let context = LoadContext {
+        env,
+        generation,
+        loaded_at,
+        previous: None,
+    };
+    load(path, &context)
+}
+
+/// Loads the file at `path`. Blocks on the file.
+///
+/// # Errors
+///
+/// [`LoadError`] with every problem of the file; nothing of a file with a problem is used.
+pub fn load(path: &Path, context: &LoadContext<'_>) -> Result<Loaded, LoadError> {
+    let bytes = read(path).map_err(|error| {
+        LoadError::of_file(
+            LoadErrorKind::Fetch,
+            path,
+            format!("cannot be read: {error}"),
+        )
+    })?;
+    load_bytes(path, &bytes, context)
+}
+
+/// Loads `bytes` as the content of `path`, which is only named.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_bytes(
+    path: &Path,
+    bytes: &[u8],
+    context: &LoadContext<'_>,
+) -> Result<Loaded, LoadError> {
+    let of_file = |kind, message: String| LoadError::of_file(kind, path, message);
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let message = format!("is larger than {FILE_BYTES_MAX} bytes");
+        return Err(of_file(LoadErrorKind::ParseFailed, message));
+    }
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| of_file(LoadErrorKind::NonJson, "is not UTF-8".to_owned()))?;
+    let document = parse_yaml(text)
+        .map_err(|error| of_file(LoadErrorKind::NonJson, format!("not readable: {error}")))?;
+    let mut root = Root::open(document, context.env)
+        .map_err(|message| of_file(LoadErrorKind::ParseFailed, message))?;
+    let mut rows = Rows::read(&mut root, context.env);
+    let mut problems = root.problems;
+    rows.report(&mut problems);
+    if !problems.is_empty() {
+        let kind = if root.well_formed {
+            LoadErrorKind::SchemaFailed
+        } else {
+            LoadErrorKind::ParseFailed
+        };
+        return Err(LoadError::new(kind, path, problems));
+    }
+    let counts: Vec<(&'static str, usize)> = root
+        .counts
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    Ok(Loaded {
+        resources: counts.iter().map(|(_, count)| count).sum(),
+        snapshot: rows.build(context),
+        file_sha256: Sha256::digest(bytes).into(),
+        counts,
+    })
+}
+
+/// The file's bytes, at most one more than the limit; wiped when dropped.
+fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len().min(FILE_BYTES_MAX);
+    // Room for all, so that growing leaves no copy of a credential behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1));
+    file.by_ref()
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The top level of the file, taken apart.
+pub(super) struct Root {
+    pub(super) provider_keys: Vec<Entry>,
+    pub(super) models: Vec<Entry>,
+    pub(super) api_keys: Vec<Entry>,
+    counts: Vec<(&'static str, usize)>,
+    problems: Vec<String>,
+    /// The version is right and collections are lists.
+    well_formed: bool,
+}
+
+impl Root {
+    fn open(mut document: Document, env: Env<'_>) -> Result<Self, String> {
+        let Value::Object(fields) = document.value_mut() else {
+            let found = kind(document.value());
+            return Err(format!("must be a mapping, not {found}"));
+        };
+        let mut root = Self {
+            provider_keys: Vec::new(),
+            models: Vec::new(),
+            api_keys: Vec::new(),
+            counts: Vec::new(),
+            problems: Vec::new(),
+            well_formed: true,
+        };
+        root.check_version(fields.get("_format_version"));
+        for key in fields.keys() {
+            root.check_key(key, fields.get(key));
+        }
+        [root.provider_keys, root.models, root.api_keys] = Collection::ALL.map(|collection| {
+            let list = fields.get_mut(collection.name()).map(Value::take);
+            let entries = root.take_list(collection, list, env);
+            root.counts.push((collection.name(), entries.len()));
+            entries
+        });
+        Ok(root)
+    }
+
+    fn check_version(&mut self, version: Option<&Value>) {
+        let message = match version {
+            Some(Value::String(text)) if text == FORMAT_VERSION => return,
+            None | Some(Value::Null) => "`_format_version` is required: \"1\"",
+            Some(Value::String(_)) => "`_format_version` must be \"1\"",
+            Some(_) => "`_format_version` must be a string: \"1\"",
+        };
+        self.well_formed = false;
+        self.problems.push(file_problem(message));
+    }
+
+    fn check_key(&mut self, key: &str, value: Option<&Value>) {
+        let supported = Collection::ALL.map(Collection::name);
+        if key == "_format_version" || supported.contains(&key) {
+            return;
+        }
+        if !UNSUPPORTED.contains(&key) {
+            let known = supported.join(", ");
+            let message =
+                format!("unknown top-level key `{key}` (known: _format_version, {known})");
+            return self.problems.push(file_problem(message));
+        }
+        let empty = match value {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(_) => false,
+        };
+        if !empty {
+            let message = format!("`{key}` is not supported by this version");
+            self.problems.push(file_problem(message));
+        }
+    }
+
+    fn take_list(
+        &mut self,
+        collection: Collection,
+        list: Option<Value>,
+        env: Env<'_>,
+    ) -> Vec<Entry> {
+        match list {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(items)) => items
+                .into_iter()
+                .enumerate()
+                .map(|(index, value)| Entry::new(collection, index, value, env))
+                .collect(),
+            Some(other) => {
+                let (name, found) = (collection.name(), kind(&other));
+                self.well_formed = false;
+                self.problems.push(file_problem(format!(
+                    "`{name}` must be a list, not {found}"
+                )));
+                drop(Document::from(other));
+                Vec::new()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
