@@ -147,13 +147,13 @@ impl Entry {
     }
 }
 
-/// The scope of a problem: `models[1]`, or `models[1] ("name")`.
+/// The scope of a problem: `models[1]`, or `models[1] ("name")` where the file itself says the name.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]", self.collection.name(), self.index)?;
         match &self.name {
-            Some(name) => write!(f, " ({})", quoted(name)),
-            None => Ok(()),
+            Some(name) if !self.is_from_env("display_name") => write!(f, " ({})", quoted(name)),
+            Some(_) | None => Ok(()),
         }
     }
 }
@@ -162,6 +162,8 @@ impl fmt::Display for Entry {
 #[derive(Default)]
 pub(super) struct Names {
     in_order: Vec<Arc<str>>,
+    /// The names that are written in the file itself, for messages.
+    written: Vec<Arc<str>>,
     scopes: HashMap<Arc<str>, String>,
 }
 
@@ -179,6 +181,9 @@ impl Names {
             let scope = format!("{}[{}]", entry.collection.name(), entry.index);
             names.scopes.insert(Arc::clone(name), scope);
             names.in_order.push(Arc::clone(name));
+            if !entry.is_from_env("display_name") {
+                names.written.push(Arc::clone(name));
+            }
         }
         names
     }
@@ -195,7 +200,7 @@ impl Names {
 /// The names as an operator reads them: `a, b and 3 more`, or `none`.
 impl fmt::Display for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&listed(&self.in_order))
+        f.write_str(&listed(&self.written))
     }
 }
 

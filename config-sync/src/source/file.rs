@@ -13,11 +13,14 @@ use super::report::{LoadError, LoadErrorKind, file_problem};
 use super::rows::Rows;
 use crate::document::{Document, parse_yaml};
 use crate::interpolate::Env;
+use crate::model::labels::printable;
 use crate::snapshot::Snapshot;
 use crate::tree::{Value, kind};
 
 /// Largest resources file, in bytes. It is held in memory several times while it is loaded.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Longest unknown key shown in a report, in bytes.
+const KEY_BYTES_MAX: usize = 128;
 /// The format that this version reads.
 const FORMAT_VERSION: &str = "1";
 /// Collections of the format that this version cannot serve. Their entries are refused: an operator
@@ -213,6 +216,7 @@ impl Root {
         }
         if !UNSUPPORTED.contains(&key) {
             let known = supported.join(", ");
+            let key = printable(key, KEY_BYTES_MAX);
             let message =
                 format!("unknown top-level key `{key}` (known: _format_version, {known})");
             return self.problems.push(file_problem(message));

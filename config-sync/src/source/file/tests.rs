@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::Adapter;
+use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -442,4 +443,87 @@ fn no_secret_is_printed_by_anything_that_was_loaded() {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     assert!(!printed.contains(&hash.concat()));
+}
+
+/// Any value of any shape under the fields that the readers know, and some that they do not.
+fn arbitrary_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        prop::sample::select(vec![
+            "",
+            "main",
+            "*",
+            "a*b*",
+            "canary-1",
+            "${OPENAI_KEY}",
+            "${",
+            "$$",
+            "https://h/v1",
+            "openai",
+            "2030-01-01T00:00:00Z",
+            "10.0.0.0/8",
+        ])
+        .prop_map(Value::from),
+    ];
+    let key = prop::sample::select(vec![
+        "display_name",
+        "provider",
+        "adapter",
+        "api_key",
+        "secret",
+        "api_base",
+        "tls",
+        "ca_cert",
+        "request",
+        "default_headers",
+        "param_renames",
+        "response",
+        "model_name",
+        "provider_key",
+        "provider_key_id",
+        "cost",
+        "allowed_cidrs",
+        "timeout",
+        "routing",
+        "key_env",
+        "key_hash",
+        "allowed_models",
+        "expires_at",
+        "rate_limit",
+        "mcp_rate_limits",
+        "id",
+        "novel",
+    ]);
+    leaf.prop_recursive(3, 24, 6, move |inner| {
+        let list = prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from);
+        let fields = prop::collection::vec((key.clone(), inner), 0..6);
+        let map = fields.prop_map(|fields| {
+            Value::Object(
+                fields
+                    .into_iter()
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .collect(),
+            )
+        });
+        prop_oneof![list, map]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_a_file_holds_it_is_answered_without_its_secrets(
+        entries in prop::collection::vec(prop::collection::vec(arbitrary_value(), 0..3), 3)
+    ) {
+        let text = serde_json::json!({
+            "_format_version": "1",
+            "provider_keys": entries[0], "models": entries[1], "api_keys": entries[2],
+        })
+        .to_string();
+        if let Err(error) = load_text(&text, None, 0) {
+            prop_assert!(!error.to_string().contains("sk-canary"), "{}", error);
+        }
+    }
 }
