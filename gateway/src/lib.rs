@@ -2,3 +2,4 @@
 
 mod sys;
 mod worker;
+pub mod http;

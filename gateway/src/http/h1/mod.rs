@@ -1,0 +1,6 @@
+//! HTTP/1.1, both sides: heads, body framing, and the bytes written back. [pure]
+//!
+//! `httparse` tokenises; every policy is ours and errs towards refusal, because a message that two
+//! parties can read in two ways is how requests are smuggled past the one that checks them.
+
+mod grammar;
