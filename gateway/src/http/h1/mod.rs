@@ -5,5 +5,9 @@
 
 mod framing;
 mod grammar;
+mod head_end;
+mod limits;
 
 pub use framing::{BodyLength, Version};
+pub use head_end::HeadScanner;
+pub use limits::Limits;
