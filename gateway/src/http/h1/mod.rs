@@ -3,6 +3,7 @@
 //! `httparse` tokenises; every policy is ours and errs towards refusal, because a message that two
 //! parties can read in two ways is how requests are smuggled past the one that checks them.
 
+mod fields;
 mod framing;
 mod grammar;
 mod head_end;
