@@ -8,7 +8,9 @@ mod framing;
 mod grammar;
 mod head_end;
 mod limits;
+mod request;
 
 pub use framing::{BodyLength, Version};
 pub use head_end::HeadScanner;
 pub use limits::Limits;
+pub use request::{HeadError, Method, RequestHead, parse_request};
