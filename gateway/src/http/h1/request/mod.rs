@@ -5,6 +5,8 @@ mod error;
 mod head;
 mod parse;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use error::HeadError;
 pub use head::{Method, RequestHead};
