@@ -1,4 +1,3 @@
-//! HTTP/1.1, both sides: heads, body framing, and the bytes written back. [pure]
 //!
 //! `httparse` tokenises; every policy is ours and errs towards refusal, because a message that two
 //! parties can read in two ways is how requests are smuggled past the one that checks them.
@@ -9,6 +8,7 @@ mod grammar;
 mod head_end;
 mod limits;
 mod request;
+pub mod write;
 
 pub use framing::{BodyLength, Version};
 pub use head_end::HeadScanner;
