@@ -1,7 +1,9 @@
+//! HTTP/1.1, both sides: heads, body framing, and the bytes written back. [pure]
 //!
 //! `httparse` tokenises; every policy is ours and errs towards refusal, because a message that two
 //! parties can read in two ways is how requests are smuggled past the one that checks them.
 
+mod body;
 mod fields;
 mod framing;
 mod grammar;
@@ -10,6 +12,9 @@ mod limits;
 mod request;
 pub mod write;
 
+pub use body::{BodyError, BodyReader, Piece};
+pub use body::{CHUNK_EXTENSION_BYTES_MAX, CHUNK_EXTENSION_BYTES_TOTAL_MAX};
+pub use body::{TRAILER_BYTES_MAX, TRAILERS_MAX};
 pub use framing::{BodyLength, Version};
 pub use head_end::HeadScanner;
 pub use limits::Limits;
