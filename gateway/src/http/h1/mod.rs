@@ -10,6 +10,7 @@ mod grammar;
 mod head_end;
 mod limits;
 mod request;
+mod response;
 pub mod write;
 
 pub use body::{BodyError, BodyReader, Piece};
@@ -19,3 +20,4 @@ pub use framing::{BodyLength, Version};
 pub use head_end::HeadScanner;
 pub use limits::Limits;
 pub use request::{HeadError, Method, RequestHead, parse_request};
+pub use response::{ResponseError, ResponseHead, parse_response};
