@@ -3,3 +3,4 @@
 mod sys;
 mod worker;
 pub mod http;
+pub mod request_id;
