@@ -3,4 +3,5 @@
 mod sys;
 mod worker;
 pub mod http;
+pub mod client_ip;
 pub mod request_id;
