@@ -5,3 +5,4 @@ mod worker;
 pub mod http;
 pub mod client_ip;
 pub mod request_id;
+pub mod rewrite;
