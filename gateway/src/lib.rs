@@ -4,5 +4,6 @@ mod sys;
 mod worker;
 pub mod http;
 pub mod client_ip;
+pub mod client_type;
 pub mod request_id;
 pub mod rewrite;
