@@ -3,6 +3,7 @@
 mod sys;
 mod worker;
 pub mod http;
+pub mod cli;
 pub mod client_ip;
 pub mod client_type;
 pub mod request_id;
