@@ -186,7 +186,8 @@ mod tests {
     #[test]
     fn the_first_acceptable_value_in_list_order_wins() {
         let long = [b'a'; REQUEST_ID_BYTES_MAX + 1];
-        let cases: [(&[&str], &[u8], &[u8], Option<&str>); 9] = [
+        type Case<'c> = (&'c [&'c str], &'c [u8], &'c [u8], Option<&'c str>);
+        let cases: [Case<'_>; 9] = [
             (&["a", "b"], b"one", b"two", Some("one")),
             (&["b", "a"], b"one", b"two", Some("two")),
             (&["a", "b"], b"", b"two", Some("two")),

@@ -227,7 +227,8 @@ mod tests {
 
     #[test]
     fn the_first_match_is_replaced_once_and_the_rest_stays() {
-        let cases: [(&[(&str, &str)], &str, Option<&str>); 11] = [
+        type Case<'c> = (&'c [(&'c str, &'c str)], &'c str, Option<&'c str>);
+        let cases: [Case<'_>; 11] = [
             (&[], "/v1/models", None),
             (&[("^/openai", "")], "/openai/v1/models", Some("/v1/models")),
             (&[("^/openai", "")], "/v1/openai", None),
