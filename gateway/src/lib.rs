@@ -8,3 +8,4 @@ pub mod client_ip;
 pub mod client_type;
 pub mod request_id;
 pub mod rewrite;
+pub mod settings;

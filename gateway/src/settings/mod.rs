@@ -1,0 +1,3 @@
+//! The startup configuration: file and `SLUICE_` variables to checked settings. [boot]
+
+mod secret;
