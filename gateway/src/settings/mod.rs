@@ -1,3 +1,4 @@
 //! The startup configuration: file and `SLUICE_` variables to checked settings. [boot]
 
+mod keys;
 mod secret;
