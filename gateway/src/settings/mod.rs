@@ -1,4 +1,5 @@
 //! The startup configuration: file and `SLUICE_` variables to checked settings. [boot]
 
 mod keys;
+mod problem;
 mod secret;
