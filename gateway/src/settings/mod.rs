@@ -2,4 +2,5 @@
 
 mod keys;
 mod problem;
+mod raw;
 mod secret;
