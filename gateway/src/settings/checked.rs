@@ -1,0 +1,3 @@
+//! Settings that can be served with: every default filled in, every value checked. [boot]
+
+mod tls;
