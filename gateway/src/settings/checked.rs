@@ -1,4 +1,5 @@
 //! Settings that can be served with: every default filled in, every value checked. [boot]
 
+mod outbound;
 mod redis;
 mod tls;
