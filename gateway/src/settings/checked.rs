@@ -1,5 +1,6 @@
 //! Settings that can be served with: every default filled in, every value checked. [boot]
 
+mod admin;
 mod outbound;
 mod redis;
 mod tls;
