@@ -2,5 +2,6 @@
 
 mod admin;
 mod outbound;
+mod proxy;
 mod redis;
 mod tls;
