@@ -5,4 +5,5 @@ mod observability;
 mod outbound;
 mod proxy;
 mod redis;
+mod source;
 mod tls;
