@@ -1,0 +1,59 @@
+//! What the startup file may say and this version does not do. [boot]
+//!
+//! The keys are read and checked like all others, so that a file is right or wrong for good; only
+//! what is switched on is refused, or warned about where the gateway serves as well without it.
+
+use config_sync::tree::Problems;
+
+use super::checked::{Settings, SourceSettings};
+use super::field::Context;
+
+type IsOn = fn(&Settings) -> bool;
+
+/// Keys that stop the boot when switched on.
+const REFUSED: &[(&str, IsOn)] = &[
+    ("etcd.endpoints", |s| {
+        matches!(s.source, SourceSettings::Etcd(_))
+    }),
+    ("managed.enabled", |s| {
+        matches!(s.source, SourceSettings::Managed(_))
+    }),
+    ("resources_file_watch", |s| s.resources_file_watch),
+    ("secrets.keyring_file", |s| s.keyring_file.is_some()),
+    ("proxy.tls", |s| s.proxy.tls.is_some()),
+    ("admin.tls", |s| {
+        s.admin.as_ref().is_some_and(|admin| admin.tls.is_some())
+    }),
+    ("observability.metrics.prometheus.tls", |s| {
+        s.observability.prometheus.tls.is_some()
+    }),
+    ("observability.metrics.otlp.enabled", |s| {
+        s.observability.metrics_otlp.is_some()
+    }),
+    ("observability.tracing.otlp.enabled", |s| {
+        s.observability.tracing_otlp.is_some()
+    }),
+    ("cache.redis", |s| s.cache.redis.is_some()),
+    ("ratelimit.redis", |s| s.ratelimit.redis.is_some()),
+];
+
+/// Settings without an effect.
+const WITHOUT_EFFECT: &[(&str, IsOn)] = &[
+    ("the admin API is not served by this version", |s| {
+        s.admin.is_some()
+    }),
+    (
+        "bedrock_endpoint_url has no effect: this version has no guardrails",
+        |s| s.bedrock_endpoint_url.is_some(),
+    ),
+];
+
+/// Notes what is switched on and not supported.
+pub(super) fn check(settings: &Settings, problems: &Problems, context: &Context<'_>) {
+    for (path, _) in REFUSED.iter().filter(|(_, is_on)| is_on(settings)) {
+        problems.push(*path, "not supported by this version");
+    }
+    for (message, _) in WITHOUT_EFFECT.iter().filter(|(_, is_on)| is_on(settings)) {
+        context.warn(*message);
+    }
+}
