@@ -281,6 +281,27 @@ fn features_of_later_versions_are_refused_only_when_switched_on() {
 }
 
 #[test]
+fn tls_of_listeners_is_refused_until_it_is_served() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    let tls = format!(
+        "{{cert_file: '{}', key_file: '{}'}}",
+        cert.display(),
+        key.display()
+    );
+    let admin = format!("admin: {{admin_keys: [sk-admin-0123456789], tls: {tls}}}");
+    let got = problems_of(minimal_and(&admin, &[]));
+    assert_eq!(got, ["admin.tls: not supported by this version"]);
+    let metrics = format!("observability: {{metrics: {{prometheus: {{tls: {tls}}}}}}}");
+    let got = problems_of(minimal_and(&metrics, &[]));
+    let want = "observability.metrics.prometheus.tls: not supported by this version";
+    assert_eq!(got, [want]);
+}
+
+#[test]
 fn sources_exclude_each_other_and_one_is_needed() {
     let proxy = "proxy: {addr: '0.0.0.0:1'}\n";
     let cases = [

@@ -88,7 +88,10 @@ pub(super) fn admin(
         }
         settings.read_only_keys = keys(&block, "read_only_keys", context);
         if settings.tls.is_none() && !settings.addr.ip().is_loopback() {
-            context.warn("admin.addr is not loopback and admin.tls is not set: keys cross the network in the clear");
+            context.warn(
+                "admin.addr is not loopback and admin.tls is not set: \
+                 keys cross the network in the clear",
+            );
         }
     } else {
         for key in ["addr", "admin_keys", "read_only_keys"] {

@@ -139,7 +139,10 @@ pub(super) fn shutdown(root: &Fields<'_>, context: &Context<'_>) -> ShutdownSett
         .max_drain
         .is_some_and(|max| max < settings.min_drain)
     {
-        context.warn("shutdown.max_drain_secs is below shutdown.min_drain_secs: streams are cut as soon as the minimum is over");
+        context.warn(
+            "shutdown.max_drain_secs is below shutdown.min_drain_secs: \
+             streams are cut as soon as the minimum is over",
+        );
     }
     block.finish();
     settings

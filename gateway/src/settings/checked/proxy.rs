@@ -137,7 +137,10 @@ fn workers(block: &Fields<'_>, context: &Context<'_>) -> NonZeroUsize {
         .take_u64_in("workers", 1, WORKERS_MAX)
         .and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?));
     if block.take_bool("thread_per_core") == Some(false) {
-        context.warn("proxy.thread_per_core is false: Sluice always serves thread per core, so this means proxy.workers: 1");
+        context.warn(
+            "proxy.thread_per_core is false: Sluice always serves thread per core, \
+             so this means proxy.workers: 1",
+        );
         return NonZeroUsize::MIN;
     }
     wanted.unwrap_or(available)

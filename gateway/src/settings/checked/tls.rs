@@ -56,7 +56,10 @@ pub(super) fn trust(parent: &Fields<'_>, context: &Context<'_>) -> TrustSettings
     let accept_any_certificate = !flag(&block, "verify", true);
     if accept_any_certificate {
         let key = block.path_of("verify");
-        context.warn(format!("{key} is false: certificates are not verified, anybody in between can read and change the traffic"));
+        context.warn(format!(
+            "{key} is false: certificates are not verified, \
+             anybody in between can read and change the traffic"
+        ));
     }
     let ca_file = pem(&block, "ca_file", Holds::Certificates);
     let identity = pair(&block, "client_cert_file", "client_key_file");
