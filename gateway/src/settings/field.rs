@@ -1,4 +1,4 @@
-//! One key at a time: the value where it is right, a noted problem and the default where not. [boot]
+//! One key at a time: its value where right, else a noted problem and the default. [boot]
 //!
 //! Reading never stops: a broken value reads as its default, and the problem keeps the settings
 //! from being used.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use config_sync::tree::Fields;
 
 use super::tls::{TrustSettings, trust};
+use crate::settings::Secret;
 use crate::settings::field::{Context, DURATION_SECS_MAX, choice, small, text, whole};
-use crate::settings::secret::Secret;
 
 /// Response caching. `cache.backend` chooses nothing any more: each cache policy does.
 #[derive(Clone, Debug, Default)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use config_sync::tree::Fields;
 
 use super::tls::{Holds, Identity, pair, pem};
+use crate::settings::Secret;
 use crate::settings::field::{
     Context, HttpUrl, choice, flag, host_port, http_url, millis, path, text, whole,
 };
-use crate::settings::secret::Secret;
 
 /// Port of etcd where an endpoint names none.
 const ETCD_PORT: u16 = 2379;
