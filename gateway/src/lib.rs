@@ -9,3 +9,4 @@ pub mod client_type;
 pub mod request_id;
 pub mod rewrite;
 pub mod settings;
+pub mod bridge;

@@ -1,0 +1,3 @@
+//! The only types that both sides of the thread boundary touch. [bridge]
+
+pub mod record;
