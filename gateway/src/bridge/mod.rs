@@ -1,3 +1,4 @@
 //! The only types that both sides of the thread boundary touch. [bridge]
 
+pub mod counter;
 pub mod record;
