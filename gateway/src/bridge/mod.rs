@@ -1,4 +1,5 @@
 //! The only types that both sides of the thread boundary touch. [bridge]
 
 pub mod counter;
+pub mod histogram;
 pub mod record;
