@@ -1,5 +1,6 @@
 //! The only types that both sides of the thread boundary touch. [bridge]
 
 pub mod counter;
+pub mod domain;
 pub mod histogram;
 pub mod record;
