@@ -4,3 +4,4 @@ pub mod counter;
 pub mod domain;
 pub mod histogram;
 pub mod record;
+pub mod series;
