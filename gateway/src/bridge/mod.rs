@@ -5,3 +5,4 @@ pub mod domain;
 pub mod histogram;
 pub mod record;
 pub mod series;
+pub mod shard;
