@@ -1,0 +1,234 @@
+//! A bounded queue into a sleeping thread, with a socket that wakes it. [bridge]
+//!
+//! Every message is followed by one byte into a socket pair. The receiver waits for its end to
+//! become readable, reads what is there, then pops until the queue is empty. A full socket is
+//! fine: a byte is already pending.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::AcqRel};
+
+use crossbeam_queue::ArrayQueue;
+
+use super::dns::DnsAnswer;
+
+/// Messages waiting for one worker. An answer that finds no room is lost; the worker's own
+/// deadline covers that.
+pub const WORKER_MESSAGES_MAX: usize = 256;
+
+const DRAIN: u8 = 1;
+const STOP_ACCEPTING: u8 = 2;
+
+/// The sending end of a bounded queue with a wake-up. Cloned freely.
+#[derive(Debug)]
+pub struct Sender<T> {
+    queue: Arc<ArrayQueue<T>>,
+    bell: Arc<UnixStream>,
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: Arc::clone(&self.queue),
+            bell: Arc::clone(&self.bell),
+        }
+    }
+}
+
+impl<T> Sender<T> {
+    /// Queues a message and wakes the receiver. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// The message, when the queue is full.
+    pub fn send(&self, message: T) -> Result<(), T> {
+        let sent = self.queue.push(message);
+        self.ring();
+        sent
+    }
+
+    /// Wakes the receiver without a message.
+    fn ring(&self) {
+        // WouldBlock: bytes are pending, the receiver will look. Any other error: the receiver is
+        // gone and nobody is left to be woken.
+        let _ = (&*self.bell).write(&[1]);
+    }
+}
+
+/// The popping end.
+#[derive(Debug)]
+pub struct Receiver<T> {
+    queue: Arc<ArrayQueue<T>>,
+}
+
+impl<T> Receiver<T> {
+    /// The oldest message.
+    pub fn pop(&self) -> Option<T> {
+        self.queue.pop()
+    }
+}
+
+/// A queue for `capacity` messages, and the receiver's end of the socket pair.
+///
+/// That end is left in blocking mode, because io_uring answers a read of a non-blocking socket
+/// with EAGAIN instead of waiting; a receiver on an epoll loop sets the mode itself.
+///
+/// # Errors
+///
+/// When the process is out of file descriptors.
+pub fn queue<T>(capacity: usize) -> io::Result<(Sender<T>, Receiver<T>, OwnedFd)> {
+    let (bell, ear) = UnixStream::pair()?;
+    bell.set_nonblocking(true)?;
+    let queue = Arc::new(ArrayQueue::new(capacity));
+    let sender = Sender {
+        queue: Arc::clone(&queue),
+        bell: Arc::new(bell),
+    };
+    Ok((sender, Receiver { queue }, ear.into()))
+}
+
+/// Reads away pending wake-ups of a receiver's end in non-blocking mode.
+pub fn hush(ear: &mut impl Read) {
+    let mut bytes = [0; 64];
+    while matches!(ear.read(&mut bytes), Ok(n) if n > 0) {}
+}
+
+/// What a worker is told.
+#[derive(Clone, Debug)]
+pub enum ToWorker {
+    /// Answer with `connection: close` from now on, and leave once nothing is in flight.
+    Drain,
+    /// Close the listening socket and idle connections.
+    StopAccepting,
+    /// An address, or none.
+    Dns(DnsAnswer),
+}
+
+/// A worker's mailbox.
+#[derive(Debug)]
+pub struct Mailbox {
+    answers: Receiver<DnsAnswer>,
+    orders: Arc<AtomicU8>,
+}
+
+impl Mailbox {
+    /// The next message. Orders come first and are never lost, whatever is queued.
+    pub fn pop(&self) -> Option<ToWorker> {
+        for (bit, order) in [
+            (DRAIN, ToWorker::Drain),
+            (STOP_ACCEPTING, ToWorker::StopAccepting),
+        ] {
+            if self.orders.fetch_and(!bit, AcqRel) & bit != 0 {
+                return Some(order);
+            }
+        }
+        self.answers.pop().map(ToWorker::Dns)
+    }
+}
+
+/// The other end of a worker's mailbox.
+#[derive(Clone, Debug)]
+pub struct MailboxSender {
+    answers: Sender<DnsAnswer>,
+    orders: Arc<AtomicU8>,
+}
+
+impl MailboxSender {
+    /// Delivers a message and wakes the worker. Never blocks.
+    ///
+    /// Returns false when an answer found the queue full and was dropped.
+    pub fn send(&self, message: ToWorker) -> bool {
+        let order = match message {
+            ToWorker::Drain => DRAIN,
+            ToWorker::StopAccepting => STOP_ACCEPTING,
+            ToWorker::Dns(answer) => return self.answers.send(answer).is_ok(),
+        };
+        self.orders.fetch_or(order, AcqRel);
+        self.answers.ring();
+        true
+    }
+}
+
+/// A worker's mailbox with both ends and the worker's end of the socket pair.
+///
+/// # Errors
+///
+/// As [`queue`].
+pub fn mailbox() -> io::Result<(MailboxSender, Mailbox, OwnedFd)> {
+    let (sender, answers, ear) = queue(WORKER_MESSAGES_MAX)?;
+    let orders = Arc::new(AtomicU8::new(0));
+    let sender = MailboxSender {
+        answers: sender,
+        orders: Arc::clone(&orders),
+    };
+    Ok((sender, Mailbox { answers, orders }, ear))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dns::DnsError;
+    use super::*;
+    use std::time::Duration;
+
+    fn answer() -> ToWorker {
+        ToWorker::Dns(DnsAnswer {
+            host: "a.example".into(),
+            addrs: Err(DnsError::NotFound),
+            fresh_for: Duration::from_secs(1),
+            usable_for: Duration::from_secs(1),
+        })
+    }
+
+    #[test]
+    fn a_message_wakes_a_thread_that_waits_on_the_socket() {
+        let (sender, mailbox, ear) = mailbox().unwrap();
+        let worker = std::thread::spawn(move || {
+            let mut ear = UnixStream::from(ear);
+            ear.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let mut byte = [0; 64];
+            let read = ear.read(&mut byte).unwrap();
+            (read, matches!(mailbox.pop(), Some(ToWorker::Dns(_))))
+        });
+        assert!(sender.send(answer()));
+        assert_eq!(worker.join().unwrap(), (1, true));
+    }
+
+    #[test]
+    fn orders_overtake_answers_and_survive_a_full_queue() {
+        let (sender, mailbox, _ear) = mailbox().unwrap();
+        for at in 0..WORKER_MESSAGES_MAX + 3 {
+            assert_eq!(sender.send(answer()), at < WORKER_MESSAGES_MAX);
+        }
+        assert!(sender.send(ToWorker::StopAccepting));
+        assert!(sender.send(ToWorker::Drain));
+        assert!(matches!(mailbox.pop(), Some(ToWorker::Drain)));
+        assert!(matches!(mailbox.pop(), Some(ToWorker::StopAccepting)));
+        let rest = std::iter::from_fn(|| mailbox.pop()).count();
+        assert_eq!(rest, WORKER_MESSAGES_MAX);
+    }
+
+    #[test]
+    fn a_full_socket_blocks_nobody_and_still_wakes() {
+        let (sender, receiver, ear) = queue::<u32>(1).unwrap();
+        for at in 0..100_000 {
+            let _ = sender.send(at);
+        }
+        let mut ear = UnixStream::from(ear);
+        ear.set_nonblocking(true).unwrap();
+        hush(&mut ear);
+        assert_eq!(receiver.pop(), Some(0));
+        sender.send(7).unwrap();
+        let mut byte = [0];
+        assert_eq!(ear.read(&mut byte).unwrap(), 1);
+        assert_eq!(receiver.pop(), Some(7));
+    }
+
+    #[test]
+    fn a_gone_receiver_is_no_error() {
+        let (sender, receiver, ear) = queue::<u32>(4).unwrap();
+        drop((receiver, ear));
+        assert!(sender.send(1).is_ok());
+    }
+}
