@@ -10,3 +10,4 @@ pub mod request_id;
 pub mod rewrite;
 pub mod settings;
 pub mod bridge;
+pub mod cold;

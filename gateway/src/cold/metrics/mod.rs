@@ -1,0 +1,4 @@
+//! The scrape: sums what the workers counted and renders Prometheus text. [cold]
+
+pub mod families;
+pub mod text;

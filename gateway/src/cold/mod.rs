@@ -1,0 +1,5 @@
+//! Whatever blocks or needs tokio: metrics, status, logs, DNS. [cold]
+//!
+//! Knows the workers only through `bridge`; nothing here runs on a worker's thread.
+
+pub mod metrics;
