@@ -1,5 +1,173 @@
 //! The scrape: sums what the workers counted and renders Prometheus text. [cold]
 
 pub mod families;
+pub mod groups;
 pub mod process;
+pub mod requests;
+pub mod runtime;
 pub mod text;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::bridge::WorkerView;
+use crate::bridge::config_status::{ConfigStatus, ConfigView};
+use crate::bridge::histogram::BucketSettings;
+use families as f;
+use groups::render;
+
+/// What the scrape is told at boot.
+#[derive(Clone, Debug)]
+pub struct MetricsOptions {
+    /// Bounds of the histograms; the same that the shards were built with.
+    pub buckets: BucketSettings,
+    /// Caller labels shown.
+    pub detailed: DetailedLabels,
+    /// What is running.
+    pub version: &'static str,
+    /// From which commit, or empty.
+    pub commit: &'static str,
+    /// `io_uring` or `epoll`.
+    pub io_engine: &'static str,
+    /// Unix milliseconds of the start.
+    pub start_unix_ms: u64,
+}
+
+/// Which labels of the caller the detailed families show.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DetailedLabels {
+    /// Show `api_key_id`.
+    pub api_key_id: bool,
+    /// Show `team_id`.
+    pub team_id: bool,
+    /// Show `user_id`.
+    pub user_id: bool,
+    /// Show `user_name`.
+    pub user_name: bool,
+}
+
+impl DetailedLabels {
+    /// The full set, the default.
+    pub const ALL: Self = Self {
+        api_key_id: true,
+        team_id: true,
+        user_id: true,
+        user_name: true,
+    };
+    /// None of them.
+    pub const NONE: Self = Self {
+        api_key_id: false,
+        team_id: false,
+        user_id: false,
+        user_name: false,
+    };
+}
+
+/// Shares of CPU time, in millionths, by worker: written by the watchdog, read by the scrape.
+pub type BusyRatios = Arc<[AtomicU64]>;
+
+/// Renders scrapes. One at a time: it keeps the lines it has seen.
+#[derive(Debug)]
+pub struct Scrape {
+    options: MetricsOptions,
+    workers: Vec<WorkerView>,
+    config: ConfigStatus,
+    busy: BusyRatios,
+    requests: requests::Requests,
+    bytes_last: usize,
+}
+
+impl Scrape {
+    /// A renderer for these workers.
+    pub fn new(
+        options: MetricsOptions,
+        workers: Vec<WorkerView>,
+        config: ConfigStatus,
+        busy: BusyRatios,
+    ) -> Self {
+        let requests = requests::Requests::new(&options);
+        Self {
+            options,
+            workers,
+            config,
+            busy,
+            requests,
+            bytes_last: 0,
+        }
+    }
+
+    /// The text of one scrape, without the cold side's own families.
+    pub fn render(&mut self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes_last + 4_096);
+        self.requests.render(&self.workers, &mut out);
+        runtime::render(&self.workers, &mut out);
+        self.render_busy(&mut out);
+        render_config(&self.config.view(), &mut out);
+        let engine = render([("engine", self.options.io_engine)]);
+        one(&mut out, &f::IO_ENGINE, &engine, 1);
+        let build = [
+            ("version", self.options.version),
+            ("commit", self.options.commit),
+        ];
+        one(&mut out, &f::BUILD, &render(build), 1);
+        process::render(self.options.start_unix_ms, &mut out);
+        self.bytes_last = out.len();
+        out
+    }
+
+    fn render_busy(&self, out: &mut Vec<u8>) {
+        text::header(out, &f::CORE_BUSY);
+        for (worker, ratio) in self.busy.iter().enumerate() {
+            let labels = render([("core", itoa::Buffer::new().format(worker))]);
+            text::sample_micros(out, &f::CORE_BUSY, &labels, ratio.load(Relaxed));
+        }
+    }
+}
+
+fn one(out: &mut Vec<u8>, family: &families::Family, labels: &[u8], value: i64) {
+    text::header(out, family);
+    text::sample(out, family, labels, value);
+}
+
+fn render_config(view: &ConfigView, out: &mut Vec<u8>) {
+    let successful = view.last_reload.is_some_and(|(ok, _)| ok);
+    one(out, &f::CONFIG_LAST_OK, b"", i64::from(successful));
+    if let Some(at) = view.last_success {
+        one(out, &f::CONFIG_LAST_OK_AT, b"", at);
+    }
+    one(
+        out,
+        &f::CONFIG_RELOADS,
+        b"",
+        i64::try_from(view.reloads).unwrap_or(i64::MAX),
+    );
+    text::header(out, &f::CONFIG_FAILURES);
+    for (reason, count) in &view.failures {
+        let count = i64::try_from(*count).unwrap_or(i64::MAX);
+        text::sample(
+            out,
+            &f::CONFIG_FAILURES,
+            &render([("reason", reason)]),
+            count,
+        );
+    }
+    // A file is taken whole or not at all, so these have no lines until etcd is a source.
+    for family in [&f::CONFIG_REJECTED, &f::CONFIG_PARTIAL, &f::CONFIG_STALE] {
+        text::header(out, family);
+    }
+    let Some(applied) = &view.applied else { return };
+    text::header(out, &f::CONFIG_RESOURCES);
+    for (kind, count) in &applied.resource_counts {
+        let count = i64::try_from(*count).unwrap_or(i64::MAX);
+        text::sample(out, &f::CONFIG_RESOURCES, &render([("kind", kind)]), count);
+    }
+    one(
+        out,
+        &f::CONFIG_HASH,
+        &render([("hash", applied.config_hash.as_str())]),
+        1,
+    );
+}
+
+#[cfg(test)]
+mod tests;
