@@ -3,3 +3,4 @@
 //! Knows the workers only through `bridge`; nothing here runs on a worker's thread.
 
 pub mod metrics;
+pub mod rotate;
