@@ -2,6 +2,7 @@
 //!
 //! Knows the workers only through `bridge`; nothing here runs on a worker's thread.
 
+pub mod access_log;
 pub mod client_type;
 pub mod metrics;
 pub mod rotate;

@@ -1,0 +1,216 @@
+//! The access line: one record as one JSON object. [cold]
+
+use std::io::Write;
+
+use time::OffsetDateTime;
+
+use crate::bridge::record::{RequestRecord, UsageSource};
+
+/// Longest value that came from outside, in characters.
+const VALUE_CHARS_MAX: usize = 256;
+/// Longest cause of an error, in characters.
+const ERROR_CHARS_MAX: usize = 2_048;
+
+/// Appends access lines. Keeps the text of the last second, which most lines share.
+#[derive(Debug, Default)]
+pub struct Lines {
+    second: i64,
+    second_text: Vec<u8>,
+}
+
+impl Lines {
+    /// Appends one line.
+    pub fn append(&mut self, record: &RequestRecord, out: &mut Vec<u8>) {
+        let denied = record.status == 401 && record.caller.is_none();
+        out.extend_from_slice(b"{\"ts\":\"");
+        self.timestamp(record.finished_unix_ms, out);
+        out.extend_from_slice(if denied {
+            b"\",\"level\":\"info\",\"target\":\"auth\",\"message\":\"authentication denied\""
+        } else {
+            b"\",\"level\":\"info\",\"message\":\"proxy request completed\""
+        });
+        text(out, "request_id", &record.request_id);
+        optional(out, "trace_id", record.trace_id.as_deref());
+        text(out, "method", record.method);
+        text(out, "path", &record.path);
+        number(out, "status", u64::from(record.status));
+        millis(out, "latency_ms", record.total_us);
+        who(record, out);
+        tokens(record, out);
+        timing(record, out);
+        number(out, "bytes_in", record.bytes_in);
+        number(out, "bytes_out", record.bytes_out);
+        if record.stream {
+            number(out, "events", u64::from(record.events));
+        }
+        optional(out, "error_kind", record.error_kind);
+        if let Some(error) = &record.error {
+            key(out, "error");
+            string(out, error, ERROR_CHARS_MAX);
+        }
+        text(out, "end", record.end.label());
+        optional(out, "finish_reason", record.finish_reason.as_deref());
+        optional(
+            out,
+            "provider_request_id",
+            record.provider_request_id.as_deref(),
+        );
+        optional(
+            out,
+            "upstream_request_id",
+            record.upstream_request_id.as_deref(),
+        );
+        number(out, "attempts", u64::from(record.attempts));
+        number(out, "worker", u64::from(record.worker));
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// RFC 3339, UTC, milliseconds.
+    fn timestamp(&mut self, unix_ms: i64, out: &mut Vec<u8>) {
+        let second = unix_ms.div_euclid(1_000);
+        if self.second_text.is_empty() || self.second != second {
+            let at =
+                OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+            self.second = second;
+            self.second_text.clear();
+            let (date, time) = (at.date(), at.time());
+            let month = u8::from(date.month());
+            write!(
+                self.second_text,
+                "{:04}-{month:02}-{:02}T{:02}:{:02}:{:02}.",
+                date.year(),
+                date.day(),
+                time.hour(),
+                time.minute(),
+                time.second(),
+            )
+            .expect("a vector takes every write");
+        }
+        out.extend_from_slice(&self.second_text);
+        let millis = unix_ms.rem_euclid(1_000);
+        for place in [100, 10, 1] {
+            out.push(b'0' + (millis / place % 10) as u8);
+        }
+        out.push(b'Z');
+    }
+}
+
+fn who(record: &RequestRecord, out: &mut Vec<u8>) {
+    text(out, "inbound_protocol", record.inbound_protocol);
+    if let Some(target) = &record.target {
+        text(out, "provider", &target.provider);
+        text(out, "served_by_model", &target.model);
+    }
+    if !record.requested_model.is_empty() {
+        text(out, "model", &record.requested_model);
+    }
+    if !record.upstream_model.is_empty() {
+        text(out, "upstream_model", &record.upstream_model);
+    }
+    if let Some(caller) = &record.caller {
+        text(out, "api_key_id", &caller.api_key_id);
+    }
+    key(out, "client_ip");
+    write!(out, "\"{}\"", record.client_ip).expect("a vector takes every write");
+    if !record.user_agent.is_empty() {
+        text(out, "user_agent", &record.user_agent);
+    }
+    key(out, "stream");
+    out.extend_from_slice(if record.stream { b"true" } else { b"false" });
+}
+
+fn tokens(record: &RequestRecord, out: &mut Vec<u8>) {
+    let usage = &record.usage;
+    text(out, "usage_source", usage.source.label());
+    if usage.source == UsageSource::Absent {
+        return;
+    }
+    number(out, "prompt_tokens", usage.prompt);
+    number(out, "completion_tokens", usage.completion);
+    number(out, "total_tokens", usage.total);
+    for (name, count) in [
+        ("cached_prompt_tokens", usage.cached_prompt),
+        ("reasoning_tokens", usage.reasoning),
+    ] {
+        if count > 0 {
+            number(out, name, count);
+        }
+    }
+    if usage.source == UsageSource::Estimated {
+        key(out, "usage_estimated");
+        out.extend_from_slice(b"true");
+    }
+    if record.cost_micro_usd > 0 {
+        number(out, "cost_micro_usd", record.cost_micro_usd);
+    }
+}
+
+fn timing(record: &RequestRecord, out: &mut Vec<u8>) {
+    for (name, micros) in [
+        ("head_ms", record.head_us),
+        ("ttft_ms", record.ttft_us),
+        ("upstream_ms", record.upstream_us),
+    ] {
+        if let Some(micros) = micros {
+            millis(out, name, micros);
+        }
+    }
+}
+
+fn key(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn text(out: &mut Vec<u8>, name: &str, value: &str) {
+    key(out, name);
+    string(out, value, VALUE_CHARS_MAX);
+}
+
+fn optional(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        text(out, name, value);
+    }
+}
+
+fn number(out: &mut Vec<u8>, name: &str, value: u64) {
+    key(out, name);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Milliseconds with the microseconds as a fraction.
+fn millis(out: &mut Vec<u8>, name: &str, micros: u64) {
+    number(out, name, micros / 1_000);
+    let fraction = micros % 1_000;
+    if fraction > 0 {
+        out.push(b'.');
+        for place in [100, 10, 1] {
+            out.push(b'0' + (fraction / place % 10) as u8);
+        }
+    }
+}
+
+/// Appends a JSON string without control characters, cut at `chars_max` characters.
+fn string(out: &mut Vec<u8>, value: &str, chars_max: usize) {
+    out.push(b'"');
+    let plain = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+    if value.len() <= chars_max && value.bytes().all(plain) {
+        out.extend_from_slice(value.as_bytes());
+    } else {
+        for letter in value
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(chars_max)
+        {
+            if matches!(letter, '"' | '\\') {
+                out.push(b'\\');
+            }
+            out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests;
