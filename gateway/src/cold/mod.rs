@@ -7,5 +7,6 @@ pub mod client_type;
 pub mod dns;
 pub mod limited;
 pub mod metrics;
+pub mod own;
 pub mod rotate;
 pub mod writer;
