@@ -9,4 +9,5 @@ pub mod limited;
 pub mod metrics;
 pub mod own;
 pub mod rotate;
+pub mod watchdog;
 pub mod writer;
