@@ -9,5 +9,6 @@ pub mod limited;
 pub mod metrics;
 pub mod own;
 pub mod rotate;
+pub mod status;
 pub mod watchdog;
 pub mod writer;

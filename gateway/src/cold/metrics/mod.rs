@@ -96,6 +96,16 @@ impl Scrape {
         }
     }
 
+    /// The workers it sums over.
+    pub fn workers(&self) -> &[WorkerView] {
+        &self.workers
+    }
+
+    /// The state of the configuration it shows.
+    pub fn config(&self) -> &ConfigStatus {
+        &self.config
+    }
+
     /// The text of one scrape, without the cold side's own families.
     pub fn render(&mut self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes_last + 4_096);
