@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod client_type;
 pub mod dns;
 pub mod limited;
+pub mod logging;
 pub mod metrics;
 pub mod own;
 pub mod rotate;
