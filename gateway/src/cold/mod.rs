@@ -5,6 +5,7 @@
 pub mod access_log;
 pub mod client_type;
 pub mod dns;
+pub mod events;
 pub mod limited;
 pub mod logging;
 pub mod metrics;
