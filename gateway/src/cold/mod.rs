@@ -11,6 +11,7 @@ pub mod logging;
 pub mod metrics;
 pub mod own;
 pub mod rotate;
+pub mod runtime;
 pub mod status;
 pub mod watchdog;
 pub mod writer;

@@ -1,0 +1,316 @@
+//! The thread `sluice-cold`: one tokio runtime for all of this side. [cold]
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use metrics::counter;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::access_log::{AccessLog, BATCHES_MAX, DRAIN_PERIOD};
+use super::client_type::{ClientTypeRule, ClientTypes};
+use super::events::Events;
+use super::metrics::{BusyRatios, MetricsOptions, Scrape};
+use super::status::Status;
+use super::watchdog::{self, Watchdog, unix_ms};
+use super::writer::{Output, Writer};
+use super::{dns, own};
+use crate::bridge::config_status::ConfigStatus;
+use crate::bridge::{ColdBridge, WorkerView};
+
+/// Blocking threads at most: lookups, and scrapes.
+const BLOCKING_THREADS_MAX: usize = dns::LOOKUPS_MAX + 4;
+/// Wait at most this long for the last access lines.
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the cold side is told at boot.
+#[derive(Debug)]
+pub struct ColdOptions {
+    /// The metrics and status listener, already bound; none when it is not wanted.
+    pub status_listener: Option<TcpListener>,
+    /// Path of the scrape, with its leading slash; none answers 404 there.
+    pub metrics_path: Option<String>,
+    /// What a scrape shows.
+    pub metrics: MetricsOptions,
+    /// Where access lines go; none writes none.
+    pub access_log: Option<Output>,
+    /// Operator's rules for the kind of client.
+    pub client_types: Vec<ClientTypeRule>,
+    /// State of the configuration.
+    pub config: ConfigStatus,
+    /// The process log's writer, for its losses and for reopening on SIGHUP.
+    pub log: Option<Writer>,
+}
+
+/// Why the cold side did not start.
+#[derive(Debug)]
+pub enum ColdError {
+    /// A thread or the runtime could not be made.
+    Io(io::Error),
+    /// A client rule is no regular expression.
+    ClientRule(String),
+}
+
+impl std::fmt::Display for ColdError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "cold runtime: {error}"),
+            Self::ClientRule(why) => write!(f, "client_type_rules: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ColdError {}
+
+impl From<io::Error> for ColdError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub struct ColdThread {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl ColdThread {
+    /// Starts the cold side.
+    ///
+    /// # Errors
+    ///
+    /// [`ColdError`]; nothing runs then.
+    pub fn start(bridge: ColdBridge, options: ColdOptions) -> Result<Self, ColdError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .thread_name("sluice-cold-io")
+            .build()?;
+        let rules = ClientTypes::new(&options.client_types);
+        let client_types = rules.map_err(|error| ColdError::ClientRule(error.to_string()))?;
+        let writer = match options.access_log {
+            Some(output) => Some(Writer::start("sluice-access", output, BATCHES_MAX)?),
+            None => None,
+        };
+        let busy: BusyRatios = bridge.workers.iter().map(|_| AtomicU64::new(0)).collect();
+        let workers = bridge.workers.clone();
+        let io_engine = options.metrics.io_engine;
+        let own = own::install();
+        let scrape = Scrape::new(
+            options.metrics,
+            workers.clone(),
+            options.config,
+            Arc::clone(&busy),
+        );
+        let status = Status::new(options.metrics_path, scrape, own, io_engine);
+        let side = Side {
+            access_log: AccessLog::new(writer.clone(), client_types),
+            watchdog: Watchdog::new(busy),
+            events: Events::default(),
+            losses: [("access", writer), ("process", options.log)].map(Loss::new),
+            workers,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let listener = options.status_listener;
+        let thread = std::thread::Builder::new()
+            .name("sluice-cold".to_owned())
+            .spawn(move || {
+                runtime.block_on(run(bridge, status, listener, side, stopped));
+                // A lookup may hang in its thread: it is left behind.
+                runtime.shutdown_background();
+            })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Writes everything the workers have queued, at most [`FLUSH_LIMIT`], and ends the thread.
+    /// Call it after the workers have ended.
+    ///
+    /// Returns false when the thread had panicked.
+    pub fn flush_and_stop(self) -> bool {
+        let _ = self.stop.send(());
+        self.thread.join().is_ok()
+    }
+
+    /// Whether the thread has ended by itself, which only a panic can bring about.
+    pub fn is_dead(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// What the ticking task owns.
+struct Side {
+    workers: Vec<WorkerView>,
+    access_log: AccessLog,
+    watchdog: Watchdog,
+    events: Events,
+    losses: [Loss; 2],
+}
+
+/// Lost writes of one log, as far as they have been counted.
+struct Loss {
+    name: &'static str,
+    writer: Option<Writer>,
+    counted: u64,
+}
+
+impl Loss {
+    fn new((name, writer): (&'static str, Option<Writer>)) -> Self {
+        Self {
+            name,
+            writer,
+            counted: 0,
+        }
+    }
+
+    fn count(&mut self) {
+        let Some(writer) = &self.writer else { return };
+        let lost = writer.lost();
+        let fresh = lost.saturating_sub(self.counted);
+        counter!("sluice_log_dropped_total", "log" => self.name).increment(fresh);
+        self.counted = lost;
+    }
+}
+
+async fn run(
+    bridge: ColdBridge,
+    status: Status,
+    listener: Option<TcpListener>,
+    mut side: Side,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let ColdBridge {
+        workers,
+        questions,
+        questions_wake,
+    } = bridge;
+    tokio::spawn(async move {
+        let served = dns::serve(questions, questions_wake, workers, dns::SystemResolver).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "name resolution has stopped");
+        }
+    });
+    if let Some(listener) = listener {
+        tokio::spawn(async move {
+            if let Err(error) = status.serve(listener).await {
+                tracing::error!(%error, "the status listener has stopped");
+            }
+        });
+    }
+    let mut hang_up = signal(SignalKind::hangup()).ok();
+    let mut drain = interval(DRAIN_PERIOD);
+    let mut look = interval(watchdog::PERIOD);
+    drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = 0u32;
+    loop {
+        tokio::select! {
+            _ = drain.tick() => side.access_log.drain(&side.workers),
+            _ = look.tick() => {
+                looks = looks.wrapping_add(1);
+                side.look(looks);
+            }
+            () = hung_up(&mut hang_up) => side.reopen(),
+            // Also when boot has dropped its end.
+            _ = &mut stopped => break,
+        }
+    }
+    side.events.drain(&side.workers, unix_ms());
+    side.access_log.flush_and_stop(&side.workers, FLUSH_LIMIT);
+}
+
+async fn hung_up(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+impl Side {
+    fn look(&mut self, looks: u32) {
+        let now = unix_ms();
+        self.events.drain(&self.workers, now);
+        for (worker, finding) in self.watchdog.check(&self.workers, now) {
+            watchdog::report(worker, finding);
+        }
+        // Every second: a shorter time would mostly show the kernel's own rounding.
+        if looks.is_multiple_of(4) {
+            self.watchdog.measure(&self.workers, now);
+            self.losses.iter_mut().for_each(Loss::count);
+        }
+    }
+
+    fn reopen(&self) {
+        for writer in self.losses.iter().filter_map(|loss| loss.writer.as_ref()) {
+            writer.reopen();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::build;
+    use crate::bridge::histogram::BucketSettings;
+    use crate::bridge::record::tests::record;
+    use crate::cold::metrics::DetailedLabels;
+    use crate::cold::rotate::{FileOptions, RotatingFile};
+
+    fn options(access_log: Option<Output>) -> ColdOptions {
+        ColdOptions {
+            status_listener: Some(TcpListener::bind("127.0.0.1:0").unwrap()),
+            metrics_path: Some("/metrics".to_owned()),
+            metrics: MetricsOptions {
+                buckets: BucketSettings::default(),
+                detailed: DetailedLabels::ALL,
+                version: "1",
+                commit: "",
+                io_engine: "epoll",
+                start_unix_ms: 0,
+            },
+            access_log,
+            client_types: Vec::new(),
+            config: ConfigStatus::new("file"),
+            log: None,
+        }
+    }
+
+    #[test]
+    fn stopping_writes_what_is_queued_and_ends_the_thread() {
+        let (workers, bridge) = build(2, &BucketSettings::default()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("access");
+        let file = RotatingFile::open(FileOptions::new(path.clone())).unwrap();
+        let cold = ColdThread::start(bridge, options(Some(Output::File(file)))).unwrap();
+        for worker in &workers {
+            for _ in 0..100 {
+                worker.finish(record());
+            }
+        }
+        assert!(!cold.is_dead());
+        assert!(cold.flush_and_stop());
+        assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 200);
+    }
+
+    #[test]
+    fn a_rule_that_is_no_expression_stops_the_start() {
+        let (_workers, bridge) = build(1, &BucketSettings::default()).unwrap();
+        let rule = ClientTypeRule {
+            pattern: "(".into(),
+            client: "x".into(),
+        };
+        let options = ColdOptions {
+            client_types: vec![rule],
+            ..options(None)
+        };
+        let error = ColdThread::start(bridge, options).unwrap_err();
+        assert!(error.to_string().starts_with("client_type_rules: "));
+    }
+}
