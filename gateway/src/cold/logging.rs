@@ -145,7 +145,8 @@ impl<'a> MakeWriter<'a> for Lines {
 impl io::Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = LINE_BYTES_MAX.saturating_sub(self.bytes.len());
-        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        self.bytes
+            .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         Ok(bytes.len())
     }
 

@@ -1,6 +1,7 @@
 //! The access line: one record as one JSON object. [cold]
 
 use std::io::Write;
+use std::net::IpAddr;
 
 use time::OffsetDateTime;
 
@@ -111,12 +112,29 @@ fn who(record: &RequestRecord, out: &mut Vec<u8>) {
         text(out, "api_key_id", &caller.api_key_id);
     }
     key(out, "client_ip");
-    write!(out, "\"{}\"", record.client_ip).expect("a vector takes every write");
+    address(out, record.client_ip);
     if !record.user_agent.is_empty() {
         text(out, "user_agent", &record.user_agent);
     }
     key(out, "stream");
     out.extend_from_slice(if record.stream { b"true" } else { b"false" });
+}
+
+/// Appends an address as a JSON string.
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    out.push(b'"');
+    match address {
+        IpAddr::V4(v4) => {
+            for (at, octet) in v4.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(v6) => write!(out, "{v6}").expect("a vector takes every write"),
+    }
+    out.push(b'"');
 }
 
 fn tokens(record: &RequestRecord, out: &mut Vec<u8>) {
@@ -194,8 +212,9 @@ fn millis(out: &mut Vec<u8>, name: &str, micros: u64) {
 /// Appends a JSON string without control characters, cut at `chars_max` characters.
 fn string(out: &mut Vec<u8>, value: &str, chars_max: usize) {
     out.push(b'"');
-    let plain = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
-    if value.len() <= chars_max && value.bytes().all(plain) {
+    let plain = |byte: u8| (b' '..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\');
+    // Without a way out of the loop, the compiler checks many bytes at a time.
+    if value.len() <= chars_max && value.bytes().fold(true, |all, byte| all & plain(byte)) {
         out.extend_from_slice(value.as_bytes());
     } else {
         for letter in value

@@ -9,8 +9,11 @@ use crate::bridge::counter::Counter;
 use crate::bridge::domain::{AuthDecision, BodyLimitOutcome, ENDPOINTS, Side};
 use crate::bridge::shard::Counters;
 
+/// Picks one counter of a worker.
+type Cell = fn(&Counters) -> &Counter;
+
 /// Counters with `core` as their only label.
-const PER_CORE: [(&Family, fn(&Counters) -> &Counter); 5] = [
+const PER_CORE: [(&Family, Cell); 5] = [
     (&f::UPSTREAM_REUSED, |c| &c.upstream_reused),
     (&f::CORE_PANICS, |c| &c.panics),
     (&f::CORE_EVENTS, |c| &c.events),
@@ -115,7 +118,7 @@ fn connections(workers: &[WorkerView], out: &mut Vec<u8>) {
 }
 
 fn turns(workers: &[WorkerView], out: &mut Vec<u8>) {
-    let milliseconds: [(&Family, fn(&Counters) -> &Counter); 2] = [
+    let milliseconds: [(&Family, Cell); 2] = [
         (&f::CORE_LAST_TURN, |c| &c.last_turn_unix_ms),
         (&f::CORE_LONGEST_STALL, |c| &c.longest_stall_ms),
     ];

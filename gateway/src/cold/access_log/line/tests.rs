@@ -175,3 +175,20 @@ fn no_key_of_a_line_is_named_like_a_credential_or_content() {
         assert!(!bad || allowed.contains(&key.as_str()), "{key}");
     }
 }
+
+#[test]
+fn addresses_are_written_as_they_are_read() {
+    for text in [
+        "0.0.0.0",
+        "192.0.2.7",
+        "255.255.255.255",
+        "::1",
+        "2001:db8::7",
+    ] {
+        let record = RequestRecord {
+            client_ip: text.parse().unwrap(),
+            ..record()
+        };
+        assert_eq!(parsed(&record)["client_ip"], text);
+    }
+}
