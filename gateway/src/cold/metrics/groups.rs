@@ -11,8 +11,9 @@ use super::text::label;
 use crate::bridge::domain;
 use crate::bridge::series::{CallerId, OTHER, SeriesLabels, TargetId};
 
-/// Lines of one family with sums of their own; what comes later shares one line.
-pub const GROUPS_MAX: usize = 50_000;
+/// Lines of one family with sums of their own; what comes later shares one line. With every family
+/// at the limit a scrape has about 490,000 lines and 190 MB, and takes half a second.
+pub const GROUPS_MAX: usize = 10_000;
 
 /// The lines that share one set of label names, with their sums.
 #[derive(Debug)]
