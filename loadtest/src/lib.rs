@@ -2,3 +2,4 @@
 
 pub mod chunked;
 pub mod clock;
+pub mod mock;

@@ -1,0 +1,3 @@
+//! A scripted OpenAI-shaped upstream over raw sockets, so that faults can be exact. [cold]
+
+pub mod script;
