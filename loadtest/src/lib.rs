@@ -1,4 +1,7 @@
 //! A scripted LLM upstream and a load client, to test and measure gateways.
+//!
+//! [`mock`] answers as OpenAI-compatible servers do, or as badly as its script says. [`run`] sends
+//! requests, closed- or open-loop, and reports latency, events, CPU time and memory per target.
 
 pub mod chunked;
 pub mod clock;
