@@ -96,7 +96,7 @@ impl<'p> Response<'p> {
         if self.close {
             header("connection", "close", out);
         }
-        spoil(script.fault.bad, head.length, out);
+        spoil(script.fault.bad, self.framing, head.length, out);
         out.extend_from_slice(b"\r\n");
     }
 
@@ -199,14 +199,20 @@ fn announced(script: &Script, length: usize) -> usize {
 }
 
 /// Appends the headers that make a head malformed.
-fn spoil(bad: Option<Bad>, length: usize, out: &mut Vec<u8>) {
+fn spoil(bad: Option<Bad>, framing: Framing, length: usize, out: &mut Vec<u8>) {
     match bad {
         Some(Bad::TeCl) => {
-            header("transfer-encoding", "chunked", out);
-            content_length(length, out);
+            if framing != Framing::Chunked {
+                header("transfer-encoding", "chunked", out);
+            }
+            if framing != Framing::Length {
+                content_length(length, out);
+            }
         }
         Some(Bad::TwoCl) => {
-            content_length(length, out);
+            if framing != Framing::Length {
+                content_length(length, out);
+            }
             content_length(length + 1, out);
         }
         Some(Bad::Header) => out.extend_from_slice(b"this line has no colon\r\n"),
