@@ -5,4 +5,5 @@
 
 pub mod chunked;
 pub mod clock;
+pub mod histogram;
 pub mod mock;
