@@ -7,3 +7,4 @@ pub mod chunked;
 pub mod clock;
 pub mod histogram;
 pub mod mock;
+pub mod sse;
