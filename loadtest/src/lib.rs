@@ -8,3 +8,4 @@ pub mod clock;
 pub mod histogram;
 pub mod mock;
 pub mod sse;
+pub mod timer;

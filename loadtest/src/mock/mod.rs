@@ -20,6 +20,7 @@ use clap::Args;
 
 use crate::mock::record::Recorder;
 use crate::mock::script::Script;
+use crate::timer;
 
 /// How the mock is started.
 #[derive(Debug, Clone, Args)]
@@ -80,11 +81,12 @@ fn start(arguments: &MockArguments) -> io::Result<(SocketAddr, Vec<thread::JoinH
     let mut threads = Vec::new();
     for index in 0..arguments.threads.max(1) {
         let (listener, shared) = (listener.try_clone()?, Arc::clone(&shared));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let thread = thread::Builder::new().name(format!("mock-{index}"));
-        threads.push(thread.spawn(move || runtime.block_on(serve::accept(listener, shared)))?);
+        threads.push(thread.spawn(move || {
+            if let Err(error) = timer::block_on(serve::accept(listener, shared)) {
+                eprintln!("mock: no runtime: {error}");
+            }
+        })?);
     }
     Ok((address, threads))
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+
+use crate::timer::Sleep;
 
 /// Bytes of requests that may arrive ahead of their turn. Beyond it the socket is not read, and a
 /// hang-up is noticed by the next write only.
@@ -29,7 +30,6 @@ pub(super) struct Peer {
     pub(super) connection: u64,
     /// Bytes written on this connection.
     pub(super) sent: u64,
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Peer {
@@ -41,7 +41,6 @@ impl Peer {
             inbox: Vec::new(),
             connection,
             sent: 0,
-            timer: None,
         }
     }
 
@@ -76,20 +75,12 @@ impl Peer {
     ///
     /// [`Gone`] at once when the peer hangs up meanwhile.
     pub(super) async fn wait_until(&mut self, deadline: Instant) -> Result<(), Gone> {
-        let mut timer = match self.timer.take() {
-            Some(mut timer) => {
-                timer.as_mut().reset(deadline.into());
-                timer
-            }
-            None => Box::pin(tokio::time::sleep_until(deadline.into())),
-        };
-        let result = poll_fn(|cx| match timer.as_mut().poll(cx) {
+        let mut sleep = Sleep::until(deadline);
+        poll_fn(|cx| match sleep.poll(cx) {
             Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => self.poll_gone(cx).map(Err),
         })
-        .await;
-        self.timer = Some(timer);
-        result
+        .await
     }
 
     /// Waits for the hang-up, however long it takes.
