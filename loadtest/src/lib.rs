@@ -6,6 +6,7 @@
 pub mod chunked;
 pub mod clock;
 pub mod histogram;
+pub mod limits;
 pub mod mock;
 pub mod sse;
 pub mod timer;
