@@ -8,5 +8,6 @@ pub mod clock;
 pub mod histogram;
 pub mod limits;
 pub mod mock;
+pub mod run;
 pub mod sse;
 pub mod timer;

@@ -1,0 +1,3 @@
+//! A load client, closed- and open-loop, that compares targets in interleaved rounds. [cold]
+
+mod client;
