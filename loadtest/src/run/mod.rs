@@ -1,3 +1,5 @@
 //! A load client, closed- and open-loop, that compares targets in interleaved rounds. [cold]
 
 mod client;
+mod figures;
+mod stats;
