@@ -2,4 +2,5 @@
 
 mod client;
 mod figures;
+mod process;
 mod stats;
