@@ -4,3 +4,4 @@ mod client;
 mod figures;
 mod process;
 mod stats;
+mod target;
