@@ -2,6 +2,7 @@
 
 mod client;
 mod figures;
+mod load;
 mod process;
 mod stats;
 mod target;
