@@ -2,7 +2,9 @@
 
 mod client;
 mod figures;
+mod host;
 mod load;
 mod process;
+mod report;
 mod stats;
 mod target;
