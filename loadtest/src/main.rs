@@ -21,6 +21,8 @@ struct Arguments {
 enum Command {
     /// Serve a scripted OpenAI-shaped upstream.
     Mock(loadtest::mock::MockArguments),
+    /// Send load to targets and compare them.
+    Run(Box<loadtest::run::RunArguments>),
 }
 
 fn main() -> ExitCode {
@@ -40,5 +42,6 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     }
     match &arguments.command {
         Command::Mock(arguments) => loadtest::mock::main(arguments),
+        Command::Run(arguments) => loadtest::run::main(arguments),
     }
 }

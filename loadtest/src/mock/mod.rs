@@ -69,6 +69,23 @@ pub fn spawn(arguments: &MockArguments) -> io::Result<SocketAddr> {
     Ok(start(arguments)?.0)
 }
 
+/// Serves on the runtime this is called in, beside its other tasks.
+///
+/// # Errors
+///
+/// An address that cannot be listened on.
+pub fn serve_here(listen: SocketAddr) -> io::Result<SocketAddr> {
+    let shared = Arc::new(Shared {
+        recorder: Recorder::new(0),
+        default: Script::default(),
+    });
+    let listener = TcpListener::bind(listen)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    tokio::spawn(serve::accept(listener, shared));
+    Ok(address)
+}
+
 fn start(arguments: &MockArguments) -> io::Result<(SocketAddr, Vec<thread::JoinHandle<()>>)> {
     let default = arguments.script.parse().map_err(io::Error::other)?;
     let shared = Arc::new(Shared {
