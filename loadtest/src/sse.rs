@@ -35,12 +35,9 @@ impl Scanner {
     fn next_end(&mut self, start: &mut usize) -> Option<usize> {
         loop {
             if self.skip_lf && self.line == *start {
-                match self.held.get(*start)? {
-                    b'\n' => {
-                        *start += 1;
-                        self.line = *start;
-                    }
-                    _ => {}
+                if *self.held.get(*start)? == b'\n' {
+                    *start += 1;
+                    self.line = *start;
                 }
                 self.skip_lf = false;
             }

@@ -213,7 +213,7 @@ mod tests {
     fn a_dropped_timer_wakes_nobody_and_a_past_one_is_ready() {
         block_on(async {
             let mut sleep = Sleep::until(clock::now() + Duration::from_secs(600));
-            poll_fn(|cx| Poll::Ready(assert!(sleep.poll(cx).is_pending()))).await;
+            assert!(poll_fn(|cx| Poll::Ready(sleep.poll(cx).is_pending())).await);
             drop(sleep);
             TIMERS.with_borrow(|timers| assert!(timers.wakers.is_empty()));
             sleep_until(clock::now()).await;

@@ -101,17 +101,13 @@ mod tests {
 
     #[test]
     fn a_summary_is_the_median_between_the_extremes() {
-        let cases: &[(&[f64], (f64, f64, f64))] = &[
-            (&[3.0, 1.0, 2.0], (2.0, 1.0, 3.0)),
-            (&[4.0, 1.0], (2.5, 1.0, 4.0)),
-            (&[7.0], (7.0, 7.0, 7.0)),
+        let cases = [
+            (&[3.0, 1.0, 2.0][..], [2.0, 1.0, 3.0]),
+            (&[4.0, 1.0], [2.5, 1.0, 4.0]),
+            (&[7.0], [7.0, 7.0, 7.0]),
         ];
-        for (values, (median, min, max)) in cases {
-            let want = Summary {
-                median: *median,
-                min: *min,
-                max: *max,
-            };
+        for (values, [median, min, max]) in cases {
+            let want = Summary { median, min, max };
             assert_eq!(summary(&rounds(values), "x_us"), Some(want));
         }
         assert_eq!(summary(&rounds(&[]), "x_us"), None);

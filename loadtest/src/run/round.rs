@@ -75,7 +75,7 @@ impl Subject {
         match arguments.mode {
             Mode::Unary | Mode::Abort => self.requests(arguments, &mut figures).await,
             Mode::Stream if arguments.rate.is_some() => {
-                self.requests(arguments, &mut figures).await
+                self.requests(arguments, &mut figures).await;
             }
             Mode::Stream | Mode::Hold => self.streams(arguments, &mut figures).await,
             Mode::Idle => self.idle(arguments, &mut figures).await,

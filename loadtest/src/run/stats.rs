@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn losses_swaps_and_repeats_are_told_apart() {
-        let cases: &[(&[u32], (u64, u64, u64))] = &[
-            (&[0, 1, 2, 3], (0, 0, 0)),
+        let cases = [
+            (&[0, 1, 2, 3][..], (0, 0, 0)),
             (&[0, 1, 3], (1, 0, 0)),
             (&[0, 1, 2], (1, 0, 0)),
             (&[], (4, 0, 0)),
@@ -118,7 +118,7 @@ mod tests {
             (&[3, 2, 1, 0, 0], (0, 3, 1)),
         ];
         for (seen, want) in cases {
-            assert_eq!(counts(seen, 4), *want, "{seen:?}");
+            assert_eq!(counts(seen, 4), want, "{seen:?}");
         }
     }
 

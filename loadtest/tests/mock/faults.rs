@@ -35,7 +35,7 @@ fn a_connection_is_cut_before_the_head_or_inside_a_unary_body() {
 fn a_stall_sends_nothing_more_until_the_peer_leaves() {
     let mock = start("");
     let mut socket = connect(mock);
-    let body = chat("events=5,stall_at=1", json!({"stream": true}));
+    let body = chat("events=5,stall_at=1", &json!({"stream": true}));
     send(&mut socket, "/v1/chat/completions", "", &body);
     let text = read_until(&mut socket, "e0 ");
     assert!(!text.contains("e1 "));
@@ -56,7 +56,7 @@ fn a_stall_sends_nothing_more_until_the_peer_leaves() {
             &mut socket,
             "/v1/chat/completions",
             "",
-            &chat(script, json!({})),
+            &chat(script, &json!({})),
         );
         if script == "stall_at=0" {
             read_until(&mut socket, "\r\n\r\n");
@@ -165,7 +165,7 @@ fn raw_bytes_and_early_bytes_are_exact() {
         &mut socket,
         "/v1/chat/completions",
         "",
-        &chat("early=1", json!({})),
+        &chat("early=1", &json!({})),
     );
     let text = read_until(&mut socket, "EARLY");
     assert!(text.ends_with("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nEARLY"));

@@ -11,7 +11,7 @@ fn a_request_is_recorded_as_it_came() {
     let mock = start("");
     let mut socket = connect(mock);
     let headers = "X-Second: b\r\nx-First: a\r\nx-First: c\r\n";
-    let body = chat("events=2", json!({"stream": true}));
+    let body = chat("events=2", &json!({"stream": true}));
     send(&mut socket, "/v1/chat/completions?q=1", headers, &body);
     read_until(&mut socket, "[DONE]");
     let requests = wait_for(mock, "/__mock/requests", |requests| {
@@ -61,7 +61,7 @@ fn a_hang_up_is_noticed_while_the_mock_waits() {
             &mut socket,
             "/v1/chat/completions",
             "",
-            &chat(script, json!({"stream": true})),
+            &chat(script, &json!({"stream": true})),
         );
         let last = |requests: &serde_json::Value| requests.as_array()?.last().cloned();
         wait_for(mock, "/__mock/requests", |requests| {
@@ -82,7 +82,7 @@ fn a_hang_up_is_noticed_while_the_mock_waits() {
 fn a_hang_up_is_noticed_while_the_peer_does_not_read() {
     let mock = start("");
     let mut socket = connect(mock);
-    let body = chat("firehose=100000000", json!({"stream": true}));
+    let body = chat("firehose=100000000", &json!({"stream": true}));
     send(&mut socket, "/v1/chat/completions", "", &body);
     read_until(&mut socket, "e0 ");
     drop(socket);
@@ -128,7 +128,7 @@ fn only_the_last_requests_are_kept() {
             &mut socket,
             "/v1/chat/completions",
             "",
-            &chat("", json!({})),
+            &chat("", &json!({})),
         );
         read_until(&mut socket, "}}");
     }

@@ -50,7 +50,7 @@ fn line_ends_are_as_asked() {
 fn usage_comes_when_asked_always_or_never() {
     let usage = |script: &str, asked: bool| {
         let options = json!({"stream": true, "stream_options": {"include_usage": asked}});
-        let reply = exchange("/v1/chat/completions", &chat(script, options));
+        let reply = exchange("/v1/chat/completions", &chat(script, &options));
         let data = reply.data();
         let events = data
             .iter()
@@ -108,7 +108,7 @@ fn tool_calls_and_choices_come_in_both_forms() {
     assert!(arguments["s"].as_str().unwrap().starts_with("e0 "));
     assert!(reply.text().contains("\"finish_reason\":\"tool_calls\""));
     assert_eq!(unary("n=3").json()["choices"].as_array().unwrap().len(), 3);
-    let body = chat("events=2", json!({"stream": true, "n": 2}));
+    let body = chat("events=2", &json!({"stream": true, "n": 2}));
     let reply = exchange("/v1/chat/completions", &body);
     assert_eq!(reply.data().len(), 2 * 2 + 2 + 1);
 }

@@ -34,7 +34,7 @@ pub(crate) fn connect(mock: SocketAddr) -> TcpStream {
     socket
 }
 
-pub(crate) fn chat(script: &str, more: Value) -> Value {
+pub(crate) fn chat(script: &str, more: &Value) -> Value {
     let mut body = json!({
         "model": format!("mock/{script}"),
         "messages": [{"role": "user", "content": "hello"}],
@@ -162,13 +162,13 @@ pub(crate) fn exchange(path: &str, body: &Value) -> Reply {
 }
 
 pub(crate) fn unary(script: &str) -> Reply {
-    exchange("/v1/chat/completions", &chat(script, json!({})))
+    exchange("/v1/chat/completions", &chat(script, &json!({})))
 }
 
 pub(crate) fn streamed(script: &str) -> Reply {
     exchange(
         "/v1/chat/completions",
-        &chat(script, json!({"stream": true})),
+        &chat(script, &json!({"stream": true})),
     )
 }
 

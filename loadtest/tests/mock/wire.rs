@@ -58,7 +58,7 @@ fn interim_heads_come_first_as_often_as_asked() {
             &mut socket,
             "/v1/chat/completions",
             headers,
-            &chat(script, json!({})),
+            &chat(script, &json!({})),
         );
         String::from_utf8(read_to_close(&mut socket).0).unwrap()
     };
@@ -76,7 +76,7 @@ fn a_connection_is_kept_unless_told_otherwise() {
             &mut socket,
             "/v1/chat/completions",
             "",
-            &chat("events=1", json!({"stream": true})),
+            &chat("events=1", &json!({"stream": true})),
         );
         read_until(&mut socket, "0\r\n\r\n");
     }
@@ -84,7 +84,7 @@ fn a_connection_is_kept_unless_told_otherwise() {
         &mut socket,
         "/v1/chat/completions",
         "",
-        &chat("close=yes", json!({})),
+        &chat("close=yes", &json!({})),
     );
     let (bytes, _) = read_to_close(&mut socket);
     assert!(
