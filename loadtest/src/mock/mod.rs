@@ -1,4 +1,48 @@
 //! A scripted OpenAI-shaped upstream over raw sockets, so that faults can be exact. [cold]
+//!
+//! What a request gets is a [`script::Script`]: `key=value` pairs joined with `,`.
+//!
+//! | Key | Value | Default | Effect |
+//! |---|---|---|---|
+//! | `events` | number | 5 | content events of a stream; one finish event, usage and `[DONE]` follow |
+//! | `gap_ms` | ms | 0 | between events, on an absolute schedule |
+//! | `first_ms` | ms | 0 | between head and first event |
+//! | `head_ms` | ms | 0 | before the response head |
+//! | `size` | bytes | 0 | least length of each delta's text |
+//! | `usage` | `yes`, `no`, `always` | `yes` | usage in unary answers and, if `include_usage` asks, in streams; `always`: in streams unasked |
+//! | `usage_in`, `usage_out` | number | 10, `events` | prompt and completion tokens |
+//! | `usage_cached`, `usage_reasoning` | number | absent | token details |
+//! | `done` | flag | yes | `[DONE]` at the end; after an error event only if set |
+//! | `finish` | text | `stop` | finish reason; `none` leaves it out |
+//! | `eol` | `lf`, `crlf`, `cr` | `lf` | line ends of a stream |
+//! | `cut_at` | event or `head` | never | close before that content event (`events`: before the finish event), in the middle of a unary body, or before the head |
+//! | `cut` | `rst`, `fin` | `rst` | how to close |
+//! | `stall_at` | as `cut_at` | never | send nothing more, keep the connection open |
+//! | `status` | 200 to 999 | 200 | from 300 on with an error body |
+//! | `retry_after` | text | absent | `retry-after` of an error status |
+//! | `error_code` | text | null | `code` of errors |
+//! | `error_body` | `json`, `raw` | `json` | form of error bodies |
+//! | `error_at` | event | never | an in-band `data: {"error":…}` instead of that event, then the end |
+//! | `interim` | 100 to 199 | none | an interim head first |
+//! | `interim_n` | number | 1 | how many of them |
+//! | `te` | `chunked`, `length`, `close` | streams `chunked`, else `length` | framing of the body |
+//! | `split` | bytes | whole | the body in pieces of that size, each one send and one chunk |
+//! | `split_ms` | ms | 0 | between pieces |
+//! | `split_wire` | bytes | whole | all bytes, head and framing too, in sends of that size |
+//! | `slow_body_ms` | ms | 0 | between the two halves of a unary body |
+//! | `reply_bytes` | bytes | an echo | length of the text of a unary answer |
+//! | `firehose` | bytes | off | as many events as fill that, as fast as they are read |
+//! | `comment` | flag | no | `: ping` after each event |
+//! | `tools` | flag | no | tool calls instead of text |
+//! | `n` | number | as asked | choices |
+//! | `dims` | number | as asked, else 8 | length of embeddings |
+//! | `model_echo` | text | as asked | `model` of the answer |
+//! | `early` | flag | no | a second response that nobody asked for follows |
+//! | `bad` | a name below | none | a malformed answer |
+//! | `close` | flag | no | `connection: close`, and it is meant |
+//! | `raw` | hex | none | exactly these bytes instead of a response |
+//! | `times` | number | always | the faults happen to the first so many requests with this very script; then it is answered well |
+//! | `tag` | text | none | nothing; makes a script differ from others, for `times` |
 
 mod answer;
 mod ask;
@@ -22,8 +66,56 @@ use crate::mock::record::Recorder;
 use crate::mock::script::Script;
 use crate::timer;
 
+/// The keys of a script, for `--help`.
+const HELP: &str = "\
+Keys of a script, `key=value` joined with `,`, from the header x-mock-script, else the model
+(after the first `/`), else --script:
+
+  events                         content events of a stream; one finish event, usage and [DONE] follow
+  gap_ms                         between events, on an absolute schedule
+  first_ms                       between head and first event
+  head_ms                        before the response head
+  size                           least length of each delta's text
+  usage                          usage in unary answers and, if include_usage asks, in streams; always: in streams unasked
+  usage_in, usage_out            prompt and completion tokens
+  usage_cached, usage_reasoning  token details
+  done                           [DONE] at the end; after an error event only if set
+  finish                         finish reason; none leaves it out
+  eol                            line ends of a stream
+  cut_at                         close before that content event (events: before the finish event), in the middle of a unary body, or before the head
+  cut                            how to close
+  stall_at                       send nothing more, keep the connection open
+  status                         from 300 on with an error body
+  retry_after                    retry-after of an error status
+  error_code                     code of errors
+  error_body                     form of error bodies
+  error_at                       an in-band data: {\"error\":…} instead of that event, then the end
+  interim                        an interim head first
+  interim_n                      how many of them
+  te                             framing of the body
+  split                          the body in pieces of that size, each one send and one chunk
+  split_ms                       between pieces
+  split_wire                     all bytes, head and framing too, in sends of that size
+  slow_body_ms                   between the two halves of a unary body
+  reply_bytes                    length of the text of a unary answer
+  firehose                       as many events as fill that, as fast as they are read
+  comment                        : ping after each event
+  tools                          tool calls instead of text
+  n                              choices
+  dims                           length of embeddings
+  model_echo                     model of the answer
+  early                          a second response that nobody asked for follows
+  bad                            a malformed answer
+  close                          connection: close, and it is meant
+  raw                            exactly these bytes instead of a response
+  times                          the faults happen to the first so many requests with this very script; then it is answered well
+  tag                            nothing; makes a script differ from others, for times
+
+README.md of this crate has their values and defaults.";
+
 /// How the mock is started.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = HELP)]
 pub struct MockArguments {
     /// Address to listen on; port 0 lets the kernel choose. The address is printed.
     #[arg(long, default_value = "127.0.0.1:0")]
@@ -106,4 +198,21 @@ fn start(arguments: &MockArguments) -> io::Result<(SocketAddr, Vec<thread::JoinH
         })?);
     }
     Ok((address, threads))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_key_is_in_the_help_the_readme_and_the_module_header() {
+        let readme = include_str!("../../README.md");
+        let source = include_str!("mod.rs");
+        for key in super::script::KEYS {
+            assert!(readme.contains(&format!("`{key}`")), "README: {key}");
+            assert!(source.contains(&format!("`{key}`")), "module header: {key}");
+            assert!(super::HELP.contains(key), "help: {key}");
+        }
+        for (name, _) in super::script::BAD {
+            assert!(readme.contains(&format!("`{name}`")), "README: bad={name}");
+        }
+    }
 }
