@@ -1,5 +1,7 @@
 //! Server-sent events as a client reads them. [pure]
 
+use std::sync::LazyLock;
+
 use memchr::{memchr2, memmem};
 
 /// Finds events in a stream that arrives in pieces.
@@ -76,10 +78,15 @@ pub enum Event {
     Other,
 }
 
+/// Where the text of the mock begins. Prepared once: it is looked for in every event.
+static CONTENT: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"content\":\"e"));
+
 /// Reads one event as [`Scanner`] found it.
 pub fn read(event: &[u8]) -> Event {
-    if let Some(at) = memmem::find(event, b"\"content\":\"e") {
-        return content(event.get(at + 12..).unwrap_or_default()).unwrap_or(Event::Other);
+    if let Some(at) = CONTENT.find(event) {
+        let text = event.get(at + CONTENT.needle().len()..);
+        return content(text.unwrap_or_default()).unwrap_or(Event::Other);
     }
     let mut lines = event.split(|byte| matches!(byte, b'\n' | b'\r'));
     let found = lines.find_map(|line| {

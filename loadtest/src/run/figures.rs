@@ -24,6 +24,10 @@ impl Figures {
         }
     }
 
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.retain(|(each, _)| each != name);
+    }
+
     /// Counts and distributions of `stats`, whose window lasted `seconds`.
     pub(super) fn stats(&mut self, stats: &Stats, seconds: f64) {
         self.set("seconds", seconds);
