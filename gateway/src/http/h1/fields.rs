@@ -2,6 +2,8 @@
 
 use httparse::Header;
 
+use super::limits::HEAD_BYTES_CEILING;
+
 /// A range of a head, whose length fits 32 bits (`HEAD_BYTES_CEILING`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Span {
@@ -10,20 +12,23 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Where `part` lies in `whole`; the empty span when it does not.
+    /// Where `part` lies in `whole`, which is at most 1 MiB; the empty span when it does not.
     pub(super) fn of(part: &[u8], whole: &[u8]) -> Self {
+        debug_assert!(whole.len() <= HEAD_BYTES_CEILING);
         let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
-        match start.checked_add(part.len()) {
-            Some(end) if end <= whole.len() => Self::new(start, end),
-            _ => Self::default(),
+        let end = start.wrapping_add(part.len());
+        if start > end || end > whole.len() {
+            return Self::default();
+        }
+        // Both are at most HEAD_BYTES_CEILING, which fits 32 bits.
+        Self {
+            start: start as u32,
+            end: end as u32,
         }
     }
 
-    fn new(start: usize, end: usize) -> Self {
-        match (u32::try_from(start), u32::try_from(end)) {
-            (Ok(start), Ok(end)) => Self { start, end },
-            _ => Self::default(),
-        }
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
     }
 
     pub(super) fn slice(self, whole: &[u8]) -> &[u8] {
@@ -79,9 +84,7 @@ impl Fields {
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let name = name.as_bytes();
         let called = move |line: &&Line| {
-            let candidate = line.name;
-            (candidate.end - candidate.start) as usize == name.len()
-                && candidate.slice(&self.head).eq_ignore_ascii_case(name)
+            line.name.len() == name.len() && line.name.slice(&self.head).eq_ignore_ascii_case(name)
         };
         self.lines
             .iter()

@@ -40,6 +40,9 @@ pub(super) enum ContentLength {
 
 impl ContentLength {
     fn add(self, value: &[u8]) -> Self {
+        if let (Self::Absent, Some(length)) = (self, digits(value)) {
+            return Self::Once(length);
+        }
         members(value).fold(self, |sum, member| match (sum, digits(member)) {
             (Self::Malformed, _) | (_, None) => Self::Malformed,
             (Self::Absent, Some(length)) => Self::Once(length),

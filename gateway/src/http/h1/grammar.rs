@@ -3,22 +3,26 @@
 use std::net::Ipv6Addr;
 
 /// `tchar` of RFC 9110 5.6.2.
-const TOKEN: [bool; 256] = {
+const TOKEN: [bool; 256] = alphanumeric_and(b"!#$%&'*+-.^_`|~");
+/// `unreserved` and the percent sign of RFC 3986, for host names.
+const NAME: [bool; 256] = alphanumeric_and(b"-._~%");
+
+const fn alphanumeric_and(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
-    while byte < 128 {
-        let c = byte as u8;
-        table[byte] = c.is_ascii_alphanumeric()
-            || matches!(
-                c,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_'
-            )
-            || matches!(c, b'`' | b'|' | b'~');
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
+    let mut other = 0;
+    while other < others.len() {
+        table[others[other] as usize] = true;
+        other += 1;
+    }
     table
-};
+}
 
+#[inline]
 pub(super) fn is_token_byte(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
@@ -83,10 +87,7 @@ fn is_ipv6(literal: &[u8]) -> bool {
 }
 
 fn is_name(name: &[u8]) -> bool {
-    let allowed = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%')
-    };
-    !name.is_empty() && name.iter().all(allowed)
+    !name.is_empty() && name.iter().all(|&byte| NAME[usize::from(byte)])
 }
 
 /// An empty port is legal after the colon (RFC 3986 3.2.3) and means the default one.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
+use memchr::memchr_iter;
 
 use super::limits::Limits;
 
@@ -95,8 +95,9 @@ impl HeadScanner {
     fn search(&mut self, buf: &[u8], shape: &Shape) -> Result<Option<Range<usize>>, ScanError> {
         let window = buf.get(..shape.head_max).unwrap_or(buf);
         self.check_start(window, shape)?;
-        while let Some(found) = memchr(b'\n', window.get(self.scanned..).unwrap_or_default()) {
-            let lf = self.scanned + found;
+        let from = self.scanned;
+        for found in memchr_iter(b'\n', window.get(from..).unwrap_or_default()) {
+            let lf = from + found;
             if self.line == self.start && lf - self.start > shape.line_max {
                 return Err(ScanError::StartLineTooLong);
             }
