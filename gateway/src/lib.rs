@@ -11,3 +11,4 @@ pub mod rewrite;
 pub mod settings;
 pub mod bridge;
 pub mod cold;
+pub mod json;
