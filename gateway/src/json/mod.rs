@@ -1,9 +1,11 @@
-//! JSON read in place, without ever becoming a tree. [pure]
+//! JSON read in place: walked, looked up and edited without ever becoming a tree. [pure]
 //!
 //! [`cursor`] walks a document once and hands out spans of it; [`text`] turns string spans into text
-//! and back.
+//! and back; [`edits`] writes the document again with a few spans replaced, every other byte as it
+//! came.
 
 pub mod cursor;
+pub mod edits;
 mod plain;
 pub mod text;
 
@@ -11,3 +13,4 @@ pub mod text;
 mod tests;
 
 pub use cursor::{Cursor, JsonError, Key, Kind, Span, Value};
+pub use edits::{Edits, Text};
