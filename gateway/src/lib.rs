@@ -12,3 +12,4 @@ pub mod settings;
 pub mod bridge;
 pub mod cold;
 pub mod json;
+pub mod rejection;

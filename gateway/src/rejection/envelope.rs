@@ -1,0 +1,142 @@
+//! A rejection as the caller's protocol shows it. [pure]
+//!
+//! One dialect so far, OpenAI's. The Anthropic envelope belongs beside [`Rejection::write_envelope`],
+//! built from the same message, kind and code.
+
+use super::{AuthFault, Rejection, quoted};
+use crate::json::text::write_escaped;
+
+impl Rejection {
+    /// Appends the body of the answer: `{"error":{"message",…,"request_id"}}`, absent members left out.
+    pub fn write_envelope(&self, request_id: &str, out: &mut Vec<u8>) {
+        self.write_openai(self.kind(), request_id, out);
+    }
+
+    /// Appends the last event of a stream that had begun. No `[DONE]` may follow.
+    pub fn write_stream_error(&self, request_id: &str, out: &mut Vec<u8>) {
+        let kind = match self {
+            Self::Upstream(error) if error.in_band => "upstream_in_band_error",
+            _ => self.kind(),
+        };
+        out.extend_from_slice(b"event: error\ndata: ");
+        self.write_openai(kind, request_id, out);
+        out.extend_from_slice(b"\n\n");
+    }
+
+    fn write_openai(&self, kind: &str, request_id: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"error\":{\"message\":\"");
+        self.write_message(request_id, out);
+        member("type", kind, out);
+        if let Some(param) = self.param() {
+            member("param", param, out);
+        }
+        member("code", self.code(), out);
+        member("request_id", request_id, out);
+        out.extend_from_slice(b"\"}}");
+    }
+
+    /// Appends the sentence for the caller, escaped.
+    fn write_message(&self, request_id: &str, out: &mut Vec<u8>) {
+        match self {
+            Self::InvalidRequest { problem, .. } => {
+                out.extend_from_slice(b"request payload is invalid: ");
+                write_escaped(problem, out);
+            }
+            Self::BodyTooLarge { limit } => {
+                around("request body exceeds ", *limit, "-byte limit", out)
+            }
+            Self::ModelNotFound { model } => {
+                out.extend_from_slice(b"model \\\"");
+                write_escaped(quoted(model), out);
+                out.extend_from_slice(b"\\\" not found");
+            }
+            Self::ModelForbidden { model } => {
+                out.extend_from_slice(b"this API key may not use model \\\"");
+                write_escaped(quoted(model), out);
+                out.extend_from_slice(b"\\\"");
+            }
+            Self::Upstream(error) => match &error.message {
+                Some(message) => write_escaped(message, out),
+                None if error.upstream_status == 0 => {
+                    out.extend_from_slice(b"upstream reported an error");
+                }
+                None => around("upstream returned ", error.upstream_status.into(), "", out),
+            },
+            Self::UpstreamTimeout { after_ms } => {
+                around("upstream request timed out after ", *after_ms, "ms", out);
+            }
+            _ => {
+                write_escaped(self.sentence(), out);
+                if self.hides_detail() {
+                    out.extend_from_slice(b" (request id ");
+                    write_escaped(request_id, out);
+                    out.push(b')');
+                }
+            }
+        }
+    }
+
+    /// The fixed sentence of a class; empty for classes whose message has parts.
+    fn sentence(&self) -> &'static str {
+        match self {
+            Self::Head { message, .. } => message,
+            Self::BodyUnreadable => "failed to read request body",
+            Self::BodyTimeout => "the request body did not arrive in time",
+            Self::PathParameter => "invalid path parameter",
+            Self::UnknownUrl => "unknown request URL",
+            Self::MethodNotAllowed { .. } => "method not allowed for this URL",
+            Self::EndpointRemoved => "this endpoint has been removed",
+            Self::Unauthenticated(AuthFault::Missing) => {
+                "missing or malformed Authorization header"
+            }
+            Self::Unauthenticated(AuthFault::Unknown) => "invalid API key",
+            Self::Unauthenticated(AuthFault::Disabled) => "key is disabled",
+            Self::Unauthenticated(AuthFault::Expired) => "key has expired",
+            Self::IpRestricted => "requests from this address are not allowed",
+            Self::ProviderUnavailable(sentence) | Self::UpstreamUnusable(sentence) => sentence,
+            Self::CredentialUnusable => {
+                "the upstream credential of this model is not usable: \
+                 api_key must be a non-empty legal header value"
+            }
+            Self::Config { .. } => "the gateway could not build the upstream request",
+            Self::Transport { .. } => "the connection to the upstream failed",
+            Self::Decode { .. } => "the upstream's answer could not be understood",
+            Self::StreamAborted => "the upstream's stream ended before it was complete",
+            Self::Overloaded => "the gateway is at its capacity; try again later",
+            Self::Draining => "the gateway is shutting down; try again",
+            Self::Internal { .. } => "internal error",
+            Self::InvalidRequest { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::ModelNotFound { .. }
+            | Self::ModelForbidden { .. }
+            | Self::Upstream(_)
+            | Self::UpstreamTimeout { .. } => "",
+        }
+    }
+
+    /// Whether only the log knows more, so that the caller needs the request id to ask for it.
+    fn hides_detail(&self) -> bool {
+        matches!(
+            self,
+            Self::Config { .. }
+                | Self::Transport { .. }
+                | Self::Decode { .. }
+                | Self::StreamAborted
+                | Self::Internal { .. }
+        )
+    }
+}
+
+/// Ends the string before and appends one more member of the error object, its end quote left off.
+fn member(name: &str, text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":\"");
+    write_escaped(text, out);
+}
+
+fn around(before: &str, number: u64, after: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(before.as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    out.extend_from_slice(after.as_bytes());
+}
