@@ -13,3 +13,4 @@ pub mod bridge;
 pub mod cold;
 pub mod json;
 pub mod rejection;
+pub mod usage;
