@@ -216,6 +216,15 @@ impl<'d> Cursor<'d> {
         }
     }
 
+    /// Steps over the next value, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cursor::value`].
+    pub fn skip(&mut self) -> Result<(), JsonError> {
+        self.value().map(|_| ())
+    }
+
     /// Checks that nothing but whitespace is left.
     ///
     /// # Errors
@@ -353,8 +362,8 @@ impl<'d> Cursor<'d> {
                         _ => continue,
                     }
                 }
-                Some(b'"') => drop(self.string()?),
-                Some(_) => drop(self.scalar()?),
+                Some(b'"') => _ = self.string()?,
+                Some(_) => _ = self.scalar()?,
                 None => return Err(self.error("unexpected end")),
             }
             // The cursor stands behind a value, or on the bracket that closes an empty one.
