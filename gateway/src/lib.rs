@@ -2,6 +2,8 @@
 
 mod sys;
 mod worker;
+pub mod bridge;
+pub mod endpoint;
 pub mod http;
 pub mod cli;
 pub mod client_ip;
