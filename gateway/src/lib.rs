@@ -2,6 +2,7 @@
 
 mod sys;
 mod worker;
+pub mod auth;
 pub mod bridge;
 pub mod endpoint;
 pub mod http;
@@ -15,4 +16,5 @@ pub mod bridge;
 pub mod cold;
 pub mod json;
 pub mod rejection;
+pub mod route;
 pub mod usage;

@@ -1,0 +1,74 @@
+//! From a requested name to the target that serves it. [pure]
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use config_sync::model::api_key::ApiKey;
+use config_sync::model::model::Model;
+use config_sync::model::provider_key::ProviderKey;
+use config_sync::snapshot::Snapshot;
+
+use crate::rejection::Rejection;
+
+const NO_PROVIDER_KEY: &str = "the provider key of this model does not exist";
+
+/// One target of a request.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub target: Arc<Model>,
+    /// The target's provider key, which a route always has.
+    pub provider_key: Arc<ProviderKey>,
+    /// The name the upstream knows the model by.
+    pub upstream_model: Box<str>,
+}
+
+/// Finds the target of `model` and checks that the caller may use it, in the order that decides
+/// what a caller learns: unknown name, name not allowed, address not allowed, target unusable.
+///
+/// # Errors
+///
+/// 404, 403, 403 and 503, in this order.
+pub fn resolve(
+    snapshot: &Snapshot,
+    key: &ApiKey,
+    model: &str,
+    client_ip: IpAddr,
+) -> Result<Route, Rejection> {
+    let Some(found) = snapshot.resolve(model) else {
+        return Err(Rejection::ModelNotFound {
+            model: model.into(),
+        });
+    };
+    if !key.may_use(model) {
+        return Err(Rejection::ModelForbidden {
+            model: model.into(),
+        });
+    }
+    if !admits(found.model, client_ip) {
+        return Err(Rejection::IpRestricted);
+    }
+    let Some(provider_key) = &found.model.provider_key else {
+        return Err(Rejection::ProviderUnavailable(NO_PROVIDER_KEY));
+    };
+    Ok(Route {
+        target: Arc::clone(found.model),
+        provider_key: Arc::clone(provider_key),
+        upstream_model: found.model.upstream_model(found.capture.as_deref()).into(),
+    })
+}
+
+/// Whether the model's address list, if it has one, holds `client_ip`.
+///
+/// An IPv4 caller on a dual-stack socket counts as the IPv4 address it is.
+fn admits(model: &Model, client_ip: IpAddr) -> bool {
+    let client_ip = client_ip.to_canonical();
+    model
+        .allowed_cidrs
+        .as_deref()
+        .is_none_or(|cidrs| cidrs.is_empty() || cidrs.iter().any(|cidr| cidr.contains(&client_ip)))
+}
