@@ -15,6 +15,7 @@ pub mod settings;
 pub mod bridge;
 pub mod cold;
 pub mod json;
+pub mod provider;
 pub mod rejection;
 pub mod route;
 pub mod usage;
