@@ -91,7 +91,7 @@ pub enum AuthFault {
 pub struct UpstreamError {
     /// Status of the upstream's answer, or embedded in its stream; 0 where a stream named none.
     pub upstream_status: u16,
-    /// The provider's own words; `None`: a sentence with the status.
+    /// The provider's own words. Callers see those about a client error; of others the status.
     pub message: Option<Box<str>>,
     pub param: Option<Box<str>>,
     pub code: Option<Box<str>>,
@@ -109,6 +109,12 @@ impl UpstreamError {
             529 => 503,
             _ => 502,
         }
+    }
+
+    /// The provider's words, where a caller may see them.
+    fn shown(&self) -> Option<&str> {
+        let about_the_request = (400..=499).contains(&self.upstream_status);
+        self.message.as_deref().filter(|_| about_the_request)
     }
 }
 

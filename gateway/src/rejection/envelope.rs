@@ -55,7 +55,7 @@ impl Rejection {
                 write_escaped(quoted(model), out);
                 out.extend_from_slice(b"\\\"");
             }
-            Self::Upstream(error) => match &error.message {
+            Self::Upstream(error) => match error.shown() {
                 Some(message) => write_escaped(message, out),
                 None if error.upstream_status == 0 => {
                     out.extend_from_slice(b"upstream reported an error");

@@ -220,7 +220,7 @@ fn ours_and_upstreams() -> Vec<Row> {
             "upstream_error",
         ),
         (
-            upstream(500, ""),
+            upstream(500, "canary"),
             502,
             "upstream returned 500",
             "upstream_error",
