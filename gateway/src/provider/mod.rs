@@ -1,6 +1,7 @@
 //! What speaks to upstreams in their own protocol, chosen by the provider key. [pure]
 
 pub mod openai;
+mod retry_after;
 
 use config_sync::model::model::Model;
 use config_sync::model::provider_key::Adapter;

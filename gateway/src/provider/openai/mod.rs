@@ -4,6 +4,7 @@
 //! model name and a few fields edited in place.
 
 mod body;
+pub mod error;
 mod headers;
 mod policy;
 pub mod request;
