@@ -11,6 +11,7 @@ mod message;
 mod policy;
 pub mod request;
 pub mod response;
+pub mod stream;
 mod usage;
 
 use config_sync::model::provider_key::ProviderKey;
