@@ -43,7 +43,7 @@ impl Rejection {
                 write_escaped(problem, out);
             }
             Self::BodyTooLarge { limit } => {
-                around("request body exceeds ", *limit, "-byte limit", out)
+                around("request body exceeds ", *limit, "-byte limit", out);
             }
             Self::ModelNotFound { model } => {
                 out.extend_from_slice(b"model \\\"");

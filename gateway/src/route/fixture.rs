@@ -61,11 +61,11 @@ pub(crate) fn snapshot(models: Vec<Arc<Model>>, callers: &[(&str, Value)]) -> Sn
 }
 
 /// Members of `extra` replace those of `base`; `null` removes.
-fn merged(mut base: Value, extra: Value) -> Value {
-    let members = base.as_object_mut().unwrap();
-    for (key, value) in extra.as_object().unwrap() {
-        members.insert(key.clone(), value.clone());
-    }
+fn merged(base: Value, extra: Value) -> Value {
+    let (Value::Object(mut members), Value::Object(extra)) = (base, extra) else {
+        panic!("documents are objects");
+    };
+    members.extend(extra);
     members.retain(|_, value| !value.is_null());
-    base
+    Value::Object(members)
 }

@@ -106,7 +106,8 @@ mod tests {
     fn reports_merge_by_maximum_and_gaps_are_estimated() {
         use UsageSource::{Estimated, Reported};
         // Prompt bytes, completion bytes, reports; source, prompt, completion, total.
-        let cases: [(u64, u64, &[Counts], _, u64, u64, u64); 8] = [
+        type Case<'c> = (u64, u64, &'c [Counts], UsageSource, u64, u64, u64);
+        let cases: [Case<'_>; 8] = [
             (0, 0, &[], Estimated, 0, 0, 0),
             (9, 5, &[], Estimated, 3, 2, 5),
             (9, 5, &[counts(7, 6, 13)], Reported, 7, 6, 13),

@@ -230,7 +230,7 @@ mod tests {
             let mut out = Vec::new();
             rejection.write_envelope("r", &mut out);
             let said = String::from_utf8(out).unwrap().contains("said");
-            assert_eq!(said, status < 500 && status >= 400, "{status}");
+            assert_eq!(said, (400..500).contains(&status), "{status}");
             assert!(rejection.detail().unwrap().contains("said"));
         }
     }

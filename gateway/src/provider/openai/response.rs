@@ -1,5 +1,8 @@
 //! A whole answer: what it says, and its body for the caller. [pure]
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use config_sync::model::provider_key::ProviderKey;

@@ -65,7 +65,7 @@ fn bodies_go_upstream_as_the_golden_files_say() {
     ];
     for (endpoint, text) in files {
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        assert!(lines.len() >= 4 && lines.len() % 2 == 0);
+        assert!(lines.len() >= 4 && lines.len().is_multiple_of(2));
         for pair in lines.chunks(2) {
             assert_eq!(body_of(json!({}), endpoint, pair[0]), pair[1]);
         }
