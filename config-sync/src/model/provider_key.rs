@@ -123,7 +123,7 @@ impl fmt::Debug for BodyPolicy {
 }
 
 /// Trust settings of one provider key, on top of the deployment's.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct KeyTls {
     /// PEM roots added for this upstream; each is known to parse. `None` where blank.
     pub ca_cert: Option<Box<str>>,
