@@ -142,7 +142,10 @@ pub fn chunk_open(out: &mut Vec<u8>) -> ChunkMark {
 
 /// Ends the chunk that [`chunk_open`] started: writes its size in place, or takes the chunk back
 /// when nothing was appended. The chunk must be smaller than 4 GiB.
-#[expect(clippy::needless_pass_by_value, reason = "a mark is good for one chunk")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a mark is good for one chunk"
+)]
 pub fn chunk_close(out: &mut Vec<u8>, mark: ChunkMark) {
     let ChunkMark { at } = mark;
     let data = at + SIZE_BLANK.len();

@@ -109,6 +109,15 @@ impl BodyReader {
         }
     }
 
+    /// Bytes of the body still to come: `None` where only its end will tell.
+    pub fn remaining(&self) -> Option<u64> {
+        match self.state {
+            State::Exact(left) => Some(left),
+            State::Done => Some(0),
+            _ => None,
+        }
+    }
+
     /// Whether the whole body, its last framing byte included, was consumed.
     pub fn is_done(&self) -> bool {
         self.state == State::Done

@@ -88,6 +88,11 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Bytes of the head, its final blank line included.
+    pub fn bytes_len(&self) -> usize {
+        self.fields.head().len()
+    }
+
     /// The method.
     pub fn method(&self) -> &Method {
         &self.method
