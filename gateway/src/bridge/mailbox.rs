@@ -20,6 +20,7 @@ pub const WORKER_MESSAGES_MAX: usize = 256;
 
 const DRAIN: u8 = 1;
 const STOP_ACCEPTING: u8 = 2;
+const CUT: u8 = 4;
 
 /// The sending end of a bounded queue with a wake-up. Cloned freely.
 #[derive(Debug)]
@@ -102,6 +103,8 @@ pub enum ToWorker {
     Drain,
     /// Close the listening socket and idle connections.
     StopAccepting,
+    /// End every connection, busy or not.
+    Cut,
     /// An address, or none.
     Dns(DnsAnswer),
 }
@@ -119,6 +122,7 @@ impl Mailbox {
         for (bit, order) in [
             (DRAIN, ToWorker::Drain),
             (STOP_ACCEPTING, ToWorker::StopAccepting),
+            (CUT, ToWorker::Cut),
         ] {
             if self.orders.fetch_and(!bit, AcqRel) & bit != 0 {
                 return Some(order);
@@ -143,6 +147,7 @@ impl MailboxSender {
         let order = match message {
             ToWorker::Drain => DRAIN,
             ToWorker::StopAccepting => STOP_ACCEPTING,
+            ToWorker::Cut => CUT,
             ToWorker::Dns(answer) => return self.answers.send(answer).is_ok(),
         };
         self.orders.fetch_or(order, AcqRel);
