@@ -8,6 +8,7 @@ use config_sync::model::api_key::ApiKey;
 use config_sync::snapshot::Snapshot;
 use sha2::{Digest, Sha256};
 
+use crate::bridge::domain::AuthDecision;
 use crate::http::h1::RequestHead;
 use crate::rejection::{AuthFault, Rejection};
 
@@ -20,22 +21,13 @@ pub enum Denial {
     KeyExpired,
 }
 
-impl Denial {
-    /// The counter's `reason`.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::MissingCredentials => "missing_credentials",
-            Self::UnknownKey => "unknown_key",
-            Self::KeyDisabled => "key_disabled",
-            Self::KeyExpired => "key_expired",
-        }
-    }
-
-    /// The counter's `method`: how the caller tried to identify itself.
-    pub fn method(self) -> &'static str {
-        match self {
-            Self::MissingCredentials => "none",
-            Self::UnknownKey | Self::KeyDisabled | Self::KeyExpired => "api_key",
+impl From<Denial> for AuthDecision {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::MissingCredentials => Self::MissingCredentials,
+            Denial::UnknownKey => Self::ApiKeyUnknown,
+            Denial::KeyDisabled => Self::ApiKeyDisabled,
+            Denial::KeyExpired => Self::ApiKeyExpired,
         }
     }
 }
@@ -139,9 +131,12 @@ mod tests {
             let rejection = Rejection::from(denial);
             assert_eq!(rejection.status(), 401);
             assert_eq!(rejection.kind(), "invalid_api_key");
-            assert_eq!((denial.method(), rejection.code()), (method, code));
+            let (counted_as, result, _) = AuthDecision::from(denial).labels();
+            assert_eq!((counted_as, result), (method, "denied"));
+            assert_eq!(rejection.code(), code);
         }
-        let reasons: std::collections::HashSet<_> = all.map(|(d, ..)| d.reason()).into();
+        let reasons = all.map(|(denial, ..)| AuthDecision::from(denial).labels().2);
+        let reasons = std::collections::HashSet::from(reasons);
         assert_eq!(reasons.len(), 4);
     }
 }

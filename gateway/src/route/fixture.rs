@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use config_sync::model::{ApiKeyDocument, Model, ModelDocument, ProviderKey, ProviderKeyDocument};
 use config_sync::snapshot::{Snapshot, SnapshotParts};
-use config_sync::tree::{Fields, Problems, Unknown, Value};
+use config_sync::tree::{Problems, Unknown, Value};
 use sha2::{Digest, Sha256};
 
 /// A provider key with id `pk`, from `extra` members on top of the required ones.
@@ -15,8 +15,7 @@ pub(crate) fn provider_key(extra: Value) -> Arc<ProviderKey> {
     });
     let document = merged(base, extra);
     let problems = Problems::default();
-    let fields = Fields::new(&document, "", &problems, Unknown::Refused);
-    let read = ProviderKeyDocument::read(fields);
+    let read = ProviderKeyDocument::read(&document, &problems, Unknown::Refused);
     assert!(problems.is_empty(), "{:?}", problems.into_vec());
     Arc::new(read.into_key("pk".into()))
 }
@@ -46,8 +45,7 @@ pub(crate) fn snapshot(models: Vec<Arc<Model>>, callers: &[(&str, Value)]) -> Sn
             let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             let document = merged(serde_json::json!({ "key_hash": hex }), extra.clone());
             let problems = Problems::default();
-            let read =
-                ApiKeyDocument::read(Fields::new(&document, "", &problems, Unknown::Refused));
+            let read = ApiKeyDocument::read(&document, &problems, Unknown::Refused);
             assert!(problems.is_empty(), "{:?}", problems.into_vec());
             let id = format!("k{index}");
             (read.key_hash, Arc::new(read.into_key(id.as_str().into())))
