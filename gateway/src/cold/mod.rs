@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod own;
 pub mod rotate;
 pub mod runtime;
+pub mod signals;
 pub mod status;
 pub mod watchdog;
 pub mod writer;

@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::access_log::{AccessLog, BATCHES_MAX, DRAIN_PERIOD};
-use super::client_type::{ClientTypeRule, ClientTypes};
 use super::events::Events;
 use super::metrics::{BusyRatios, MetricsOptions, Scrape};
 use super::status::Status;
@@ -22,6 +21,7 @@ use super::writer::{Output, Writer};
 use super::{dns, own};
 use crate::bridge::config_status::ConfigStatus;
 use crate::bridge::{ColdBridge, WorkerView};
+use crate::client_type::ClientTypes;
 
 /// Blocking threads at most: lookups, and scrapes.
 const BLOCKING_THREADS_MAX: usize = dns::LOOKUPS_MAX + 4;
@@ -39,38 +39,12 @@ pub struct ColdOptions {
     pub metrics: MetricsOptions,
     /// Where access lines go; none writes none.
     pub access_log: Option<Output>,
-    /// Operator's rules for the kind of client.
-    pub client_types: Vec<ClientTypeRule>,
+    /// Tells the kind of client.
+    pub client_types: ClientTypes,
     /// State of the configuration.
     pub config: ConfigStatus,
     /// The process log's writer, for its losses and for reopening on SIGHUP.
     pub log: Option<Writer>,
-}
-
-/// Why the cold side did not start.
-#[derive(Debug)]
-pub enum ColdError {
-    /// A thread or the runtime could not be made.
-    Io(io::Error),
-    /// A client rule is no regular expression.
-    ClientRule(String),
-}
-
-impl std::fmt::Display for ColdError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Io(error) => write!(f, "cold runtime: {error}"),
-            Self::ClientRule(why) => write!(f, "client_type_rules: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for ColdError {}
-
-impl From<io::Error> for ColdError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 /// The running thread.
@@ -85,15 +59,13 @@ impl ColdThread {
     ///
     /// # Errors
     ///
-    /// [`ColdError`]; nothing runs then.
-    pub fn start(bridge: ColdBridge, options: ColdOptions) -> Result<Self, ColdError> {
+    /// A thread or the runtime could not be made; nothing runs then.
+    pub fn start(bridge: ColdBridge, options: ColdOptions) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING_THREADS_MAX)
             .thread_name("sluice-cold-io")
             .build()?;
-        let rules = ClientTypes::new(&options.client_types);
-        let client_types = rules.map_err(|error| ColdError::ClientRule(error.to_string()))?;
         let writer = match options.access_log {
             Some(output) => Some(Writer::start("sluice-access", output, BATCHES_MAX)?),
             None => None,
@@ -110,7 +82,7 @@ impl ColdThread {
         );
         let status = Status::new(options.metrics_path, scrape, own, io_engine);
         let side = Side {
-            access_log: AccessLog::new(writer.clone(), client_types),
+            access_log: AccessLog::new(writer.clone(), options.client_types),
             watchdog: Watchdog::new(busy),
             events: Events::default(),
             losses: [("access", writer), ("process", options.log)].map(Loss::new),
@@ -276,7 +248,7 @@ mod tests {
                 start_unix_ms: 0,
             },
             access_log,
-            client_types: Vec::new(),
+            client_types: ClientTypes::default(),
             config: ConfigStatus::new("file"),
             log: None,
         }
@@ -297,20 +269,5 @@ mod tests {
         assert!(!cold.is_dead());
         assert!(cold.flush_and_stop());
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 200);
-    }
-
-    #[test]
-    fn a_rule_that_is_no_expression_stops_the_start() {
-        let (_workers, bridge) = build(1, &BucketSettings::default()).unwrap();
-        let rule = ClientTypeRule {
-            pattern: "(".into(),
-            client: "x".into(),
-        };
-        let options = ColdOptions {
-            client_types: vec![rule],
-            ..options(None)
-        };
-        let error = ColdThread::start(bridge, options).unwrap_err();
-        assert!(error.to_string().starts_with("client_type_rules: "));
     }
 }

@@ -4,10 +4,11 @@ pub mod line;
 
 use std::time::Duration;
 
-use super::client_type::ClientTypes;
+use super::client_type::TokensByClient;
 use super::writer::Writer;
 use crate::bridge::WorkerView;
 use crate::bridge::record::{RequestRecord, UsageSource};
+use crate::client_type::ClientTypes;
 use line::Lines;
 
 /// Time between two drains: how late a line may be.
@@ -24,7 +25,7 @@ pub struct AccessLog {
     writer: Option<Writer>,
     lines: Lines,
     batch: Vec<u8>,
-    client_types: ClientTypes,
+    tokens_by_client: TokensByClient,
 }
 
 impl AccessLog {
@@ -34,7 +35,7 @@ impl AccessLog {
             writer,
             lines: Lines::default(),
             batch: Vec::new(),
-            client_types,
+            tokens_by_client: TokensByClient::new(client_types),
         }
     }
 
@@ -61,7 +62,7 @@ impl AccessLog {
 
     fn take(&mut self, record: &RequestRecord) {
         if record.usage.source != UsageSource::Absent {
-            self.client_types.count(record);
+            self.tokens_by_client.count(record);
         }
         if self.writer.is_some() {
             self.lines.append(record, &mut self.batch);
