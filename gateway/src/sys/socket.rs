@@ -14,7 +14,7 @@ use std::time::Duration;
 use monoio::net::TcpStream;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send};
 
 /// One TCP connection of this worker. A clone is another handle to the same socket, which closes
 /// with its last handle.
@@ -63,17 +63,22 @@ impl Socket {
     pub(crate) fn set_keepalive(
         &self,
         idle: Duration,
-        interval: Duration,
+        interval: Option<Duration>,
         probes: u32,
     ) -> io::Result<()> {
-        self.0
-            .set_tcp_keepalive(Some(idle), Some(interval), Some(probes))
+        self.0.set_tcp_keepalive(Some(idle), interval, Some(probes))
     }
 
-    /// Makes the closing of this socket a reset, so that an abort is seen as one.
-    pub(crate) fn reset_on_close(&self) {
-        // Failure leaves an orderly close, which is the second-best answer.
-        let _ = rustix::net::sockopt::set_socket_linger(self.fd(), Some(Duration::ZERO));
+    /// Sends the end of the stream, so that the peer reads what was sent before it.
+    pub(crate) fn shutdown_write(&self) {
+        // A socket that is gone already needs no end.
+        let _ = rustix::net::shutdown(self.fd(), Shutdown::Write);
+    }
+
+    /// Makes the next read see the end of the stream, which wakes whoever waits for bytes.
+    pub(crate) fn shutdown_read(&self) {
+        // A socket that is gone already reads as ended.
+        let _ = rustix::net::shutdown(self.fd(), Shutdown::Read);
     }
 
     /// The other end's address.
