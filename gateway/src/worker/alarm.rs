@@ -41,9 +41,29 @@ impl Alarm {
             sleep.as_mut().reset(deadline);
         }
     }
+}
 
-    /// Waits for `deadline`.
-    pub(crate) async fn until(&mut self, deadline: Option<Instant>) {
-        poll_fn(|cx| self.poll_until(cx, deadline)).await;
-    }
+/// A deadline passed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Elapsed;
+
+/// Runs `work` until `deadline`, then drops it. Only for work that loses nothing when dropped, or
+/// whose connection is closed with it.
+///
+/// # Errors
+///
+/// [`Elapsed`] at the deadline.
+pub(crate) async fn within<F: Future>(
+    alarm: &mut Alarm,
+    deadline: Option<Instant>,
+    work: F,
+) -> Result<F::Output, Elapsed> {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        alarm.poll_until(cx, deadline).map(|()| Err(Elapsed))
+    })
+    .await
 }
