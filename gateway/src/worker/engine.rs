@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 /// What the operator asked for (`proxy.io_engine`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum EngineChoice {
+pub(crate) enum EngineChoice {
     /// io_uring if the host allows it, epoll otherwise.
     #[default]
     Auto,
@@ -26,7 +26,7 @@ pub enum EngineChoice {
 
 /// What the workers run on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Engine {
+pub(crate) enum Engine {
     /// A ring of this many submission entries; `tuned` with `SINGLE_ISSUER` and `COOP_TASKRUN`
     /// (kernel 6.0).
     IoUring {
@@ -41,7 +41,7 @@ pub enum Engine {
 
 impl Engine {
     /// The name in logs, metrics and status pages.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::IoUring { .. } => "io_uring",
             Self::Epoll => "epoll",
@@ -117,6 +117,25 @@ pub(crate) struct Ladder {
     workers: Vec<(Sender<Rung>, Receiver<io::Result<()>>)>,
 }
 
+/// All workers stand on one rung.
+pub(crate) struct Settled {
+    ladder: Ladder,
+    /// The rung.
+    pub engine: Engine,
+    /// Why a higher rung did not hold.
+    pub reason: Option<io::Error>,
+}
+
+impl Settled {
+    /// Sets the workers off.
+    pub(crate) fn go(&self) {
+        for (rungs, _) in &self.ladder.workers {
+            // A worker that is gone by now shows when its thread is looked at.
+            let _ = rungs.send(Rung::Stay);
+        }
+    }
+}
+
 /// A worker's side of the ladder.
 pub(crate) struct Footing {
     rungs: Receiver<Rung>,
@@ -145,14 +164,12 @@ impl Ladder {
         Footing { rungs, answers }
     }
 
-    /// Finds the highest rung that holds for every worker, and sets the workers off on it.
-    ///
-    /// Also returns why the preferred engine was not taken, for the boot line.
+    /// Finds the highest rung that holds for every worker. They wait on it until [`Settled::go`].
     ///
     /// # Errors
     ///
     /// The last rung's, where no permitted rung holds.
-    pub(crate) fn settle(self, choice: EngineChoice) -> io::Result<(Engine, Option<io::Error>)> {
+    pub(crate) fn settle(self, choice: EngineChoice) -> io::Result<Settled> {
         let mut engine = match choice {
             EngineChoice::Auto | EngineChoice::IoUring => Engine::IoUring {
                 entries: ENTRIES,
@@ -163,11 +180,11 @@ impl Ladder {
         let mut reason = None;
         loop {
             let Some(error) = self.try_all(engine) else {
-                for (rungs, _) in &self.workers {
-                    // A worker that is gone by now shows when its thread is joined.
-                    let _ = rungs.send(Rung::Stay);
-                }
-                return Ok((engine, reason));
+                return Ok(Settled {
+                    ladder: self,
+                    engine,
+                    reason,
+                });
             };
             match step_down(engine, &error) {
                 Some(Engine::Epoll) if choice == EngineChoice::IoUring => return Err(error),
@@ -275,10 +292,11 @@ mod tests {
                     })
                 })
                 .collect();
-            let (engine, _) = ladder.settle(choice).unwrap();
+            let settled = ladder.settle(choice).unwrap();
             if choice == EngineChoice::Epoll {
-                assert_eq!(engine, Engine::Epoll);
+                assert_eq!(settled.engine, Engine::Epoll);
             }
+            settled.go();
             for thread in threads {
                 assert_eq!(thread.join().unwrap(), 7);
             }

@@ -7,7 +7,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The CPUs of each worker, decided once at boot.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Placement {
+pub(crate) struct Placement {
     /// One entry per worker: the CPU it is pinned to, or `None` where it floats.
     pub cpus: Vec<Option<usize>>,
     /// Why workers float, where they do.
@@ -15,7 +15,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Places `workers` workers (`None`: one per CPU that the process may use).
+    /// Places `count` workers.
     ///
     /// With `pin`, worker *n* gets the *n*-th CPU of the affinity mask. Workers float where a CPU
     /// quota is smaller than the mask: every container of a host would otherwise pile up on its
@@ -24,18 +24,17 @@ impl Placement {
     /// # Errors
     ///
     /// Those of `sched_getaffinity(2)`.
-    pub fn decide(workers: Option<usize>, pin: bool) -> io::Result<Self> {
+    pub(crate) fn decide(count: usize, pin: bool) -> io::Result<Self> {
         let allowed = allowed_cpus()?;
         // The standard library takes the affinity mask and the cgroup quota, v1 or v2, into account.
         let usable = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Ok(Self::of(&allowed, usable, workers, pin))
+        Ok(Self::of(&allowed, usable, count, pin))
     }
 
-    fn of(allowed: &[usize], usable: usize, workers: Option<usize>, pin: bool) -> Self {
-        let count = workers.unwrap_or(usable).max(1);
+    fn of(allowed: &[usize], usable: usize, count: usize, pin: bool) -> Self {
         let unpinned_because = if !pin {
             Some("proxy.pin_cpus is false")
-        } else if usable < allowed.len() && count < allowed.len() && workers.is_none() {
+        } else if usable < allowed.len() {
             Some("a CPU quota is smaller than the affinity mask")
         } else if count > allowed.len() {
             Some("there are more workers than CPUs")
@@ -84,11 +83,11 @@ mod tests {
         let off = Some("proxy.pin_cpus is false");
         // (allowed CPUs, usable, configured workers, pin) -> (CPUs, why not)
         let cases = [
-            (vec![2, 5], 2, None, true, vec![Some(2), Some(5)], None),
-            (vec![0, 1, 2, 3], 2, None, true, vec![None, None], quota),
-            (vec![0, 1, 2, 3], 2, Some(1), true, vec![Some(0)], None),
-            (vec![0], 1, Some(2), true, vec![None, None], crowded),
-            (vec![0, 1], 2, None, false, vec![None, None], off),
+            (vec![2, 5], 2, 2, true, vec![Some(2), Some(5)], None),
+            (vec![2, 5], 2, 1, true, vec![Some(2)], None),
+            (vec![0, 1, 2, 3], 2, 2, true, vec![None, None], quota),
+            (vec![0], 1, 2, true, vec![None, None], crowded),
+            (vec![0, 1], 2, 2, false, vec![None, None], off),
         ];
         for (allowed, usable, workers, pin, cpus, unpinned_because) in cases {
             let want = Placement {
@@ -101,6 +100,6 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_cpu_to_run_on() {
-        assert!(!Placement::decide(None, true).unwrap().cpus.is_empty());
+        assert!(!Placement::decide(1, true).unwrap().cpus.is_empty());
     }
 }
