@@ -1,0 +1,62 @@
+//! The proxy's listening sockets: one per worker on one port. [boot]
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+
+/// Connections that wait to be accepted, per worker.
+const BACKLOG: i32 = 1024;
+
+/// Binds `count` listening sockets that share `addr` by `SO_REUSEPORT`.
+///
+/// Sharing lets a second process of the same user take half of the traffic unnoticed, so the port
+/// is first bound without it: that fails where anybody listens there already. All sockets are bound
+/// before any of them is accepted from.
+///
+/// # Errors
+///
+/// Those of `bind(2)` and `listen(2)`; `AddrInUse` most of all.
+pub(crate) fn bind_all(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    let probe = open(addr, false)?;
+    // Port 0 is the kernel's choice: all workers take what the probe got.
+    let addr = probe.local_addr()?;
+    drop(probe);
+    (0..count).map(|_| open(addr, true)).collect()
+}
+
+fn open(addr: SocketAddr, share: bool) -> io::Result<TcpListener> {
+    let family = match addr {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    if addr.is_ipv6() {
+        // `[::]` serves IPv4 too, whatever the host's default is.
+        set_ipv6_v6only(&socket, false)?;
+    }
+    set_socket_reuseaddr(&socket, true)?;
+    if share {
+        set_socket_reuseport(&socket, true)?;
+    }
+    bind(&socket, &addr)?;
+    listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_a_port_that_nobody_else_can_take() {
+        let first = bind_all("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let addr = first[0].local_addr().unwrap();
+        assert_eq!(first[1].local_addr().unwrap(), addr);
+        let error = bind_all(addr, 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        bind_all(addr, 1).unwrap();
+    }
+}

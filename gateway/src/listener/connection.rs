@@ -1,0 +1,44 @@
+//! One client connection: request after request until one side has had enough. [ring]
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::Open;
+use super::client::{Client, Next};
+use crate::rejection::Rejection;
+use crate::request;
+use crate::sys::Socket;
+use crate::worker::Worker;
+use crate::worker::core::Phase;
+
+const SLOW_HEAD: Rejection = Rejection::Head {
+    status: 408,
+    message: "the request head did not arrive in time",
+};
+
+/// Serves one connection to its end.
+pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, open: &Open) {
+    let mut client = Client::new(Rc::clone(worker), socket, peer);
+    loop {
+        let next = client.next_head().await;
+        open.set_busy(true);
+        let kept = match next {
+            Next::Head(head) => request::serve(worker, head, &mut client).await,
+            Next::Malformed(error) => {
+                let (status, message) = (error.status(), error.message());
+                request::refuse(worker, &Rejection::Head { status, message }, &mut client).await;
+                false
+            }
+            Next::Slow => {
+                request::refuse(worker, &SLOW_HEAD, &mut client).await;
+                false
+            }
+            Next::Closed => return,
+        };
+        open.set_busy(false);
+        if !kept || worker.phase.get() >= Phase::Closing {
+            client.linger().await;
+            return;
+        }
+    }
+}
