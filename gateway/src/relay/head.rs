@@ -1,0 +1,93 @@
+//! The head of every response the proxy listener sends. [ring]
+
+use crate::endpoint::{Call, Endpoint};
+use crate::http::h1::write;
+use crate::worker::Worker;
+
+/// `server` on every response, in place of an upstream's.
+const SERVER: &[u8] = concat!("Sluice/", env!("CARGO_PKG_VERSION")).as_bytes();
+
+/// A header's name and value.
+pub(crate) type Header<'h> = (&'h str, &'h [u8]);
+
+/// What is the same on all responses to one request.
+#[derive(Clone, Debug)]
+pub(crate) struct ResponseWriter {
+    /// The id of the request, in `x-sluice-request-id`.
+    pub request_id: Box<str>,
+    /// Whether the connection carries another request afterwards.
+    pub keep_alive: bool,
+    /// Whether the client understands chunks (HTTP/1.1).
+    pub chunks: bool,
+    /// Whether the body is left out (HEAD).
+    pub head_only: bool,
+    /// Whether a success carries the id once more, in `x-sluice-call-id` (chat).
+    pub call_id: bool,
+}
+
+impl ResponseWriter {
+    /// The same for the answer to `call`.
+    pub(crate) fn for_call(mut self, call: &Call) -> Self {
+        self.call_id = call.endpoint == Endpoint::ChatCompletions;
+        self
+    }
+
+    /// Appends the status line and the headers that every response has.
+    pub(crate) fn open(&self, worker: &Worker, status: u16, out: &mut Vec<u8>) {
+        write::status_line(out, status);
+        write::header(out, "server", SERVER);
+        worker
+            .date
+            .with(worker.unix_ms(), |date| write::header(out, "date", date));
+        write::header(out, "x-sluice-request-id", self.request_id.as_bytes());
+        if self.call_id && status == 200 {
+            write::header(out, "x-sluice-call-id", self.request_id.as_bytes());
+        }
+        if !self.keep_alive {
+            write::header(out, "connection", b"close");
+        }
+    }
+
+    /// Appends a whole response.
+    pub(crate) fn whole(
+        &self,
+        worker: &Worker,
+        status: u16,
+        headers: &[Header<'_>],
+        body: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        self.whole_head(worker, status, headers, body.len(), out);
+        if !self.head_only {
+            out.extend_from_slice(body);
+        }
+    }
+
+    /// Appends the head of a response whose body of `length` bytes follows.
+    pub(crate) fn whole_head(
+        &self,
+        worker: &Worker,
+        status: u16,
+        headers: &[Header<'_>],
+        length: usize,
+        out: &mut Vec<u8>,
+    ) {
+        self.open(worker, status, out);
+        for (name, value) in headers {
+            write::header(out, name, value);
+        }
+        write::header_u64(out, "content-length", length as u64);
+        write::end(out);
+    }
+
+    /// Appends the head of an event stream.
+    pub(crate) fn stream_head(&self, worker: &Worker, out: &mut Vec<u8>) {
+        self.open(worker, 200, out);
+        write::header(out, "content-type", b"text/event-stream");
+        write::header(out, "cache-control", b"no-cache");
+        if self.chunks {
+            write::header(out, "transfer-encoding", b"chunked");
+        }
+        write::end(out);
+    }
+}

@@ -1,0 +1,324 @@
+//! An event stream on its way: each read of the upstream becomes at most one write to the client. [ring]
+//!
+//! At rest a stream owns no buffer. What it holds while it moves: one read buffer, one event of at
+//! most `EVENT_BYTES_MAX`, and one write buffer. A client that reads slowly holds up the write, and
+//! with it the next read: back-pressure is the socket.
+
+use std::borrow::Cow;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use monoio::time::Instant;
+
+use super::{ResponseWriter, Stop};
+use crate::http::h1::write;
+use crate::http::sse::{EVENT_BYTES_MAX, EventScanner, SseError};
+use crate::listener::client::{Client, HungUp};
+use crate::provider::openai::stream::{Seen, StreamReader};
+use crate::rejection::Rejection;
+use crate::upstream::attempt::Reply;
+use crate::upstream::clocks::Clocks;
+use crate::upstream::failure::Failure;
+use crate::worker::Worker;
+use crate::worker::task::yield_now;
+
+/// The comment that keeps a silent stream open.
+const COMMENT: &[u8] = b":\n\n";
+/// Bytes relayed before the rest of the worker gets its turn: about 100 microseconds of copying
+/// and system calls.
+const TURN_BYTES: usize = 64 * 1024;
+const TOO_LONG: Cow<'static, str> = Cow::Borrowed("an event is longer than the bound");
+
+/// What a stream was worth, for the record.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// When the response head was sent.
+    pub head_at: Option<Instant>,
+    /// When the first content event was sent.
+    pub first_content_at: Option<Instant>,
+    /// Events sent.
+    pub events: u32,
+    /// Bytes sent, head and framing included.
+    pub bytes_out: u64,
+}
+
+impl Tally {
+    /// Notes an event; `sent` where the client gets any of it.
+    fn saw(&mut self, seen: Seen, sent: bool, worker: &Worker) {
+        self.events += u32::from(sent && seen != Seen::Comment);
+        if seen == Seen::Content && self.first_content_at.is_none() {
+            self.first_content_at = Some(worker.now());
+        }
+    }
+}
+
+/// One stream being relayed.
+pub(crate) struct Relay<'a> {
+    pub worker: &'a Worker,
+    pub client: &'a mut Client,
+    pub writer: &'a ResponseWriter,
+    pub reader: &'a mut StreamReader,
+    pub clocks: &'a Clocks,
+    /// When the attempt began: the total clock runs from here.
+    pub started: Instant,
+    pub tally: &'a mut Tally,
+}
+
+/// What a wait ended with.
+enum Wake {
+    Read(io::Result<usize>),
+    HungUp,
+    Due,
+}
+
+/// Deadlines of one wait.
+struct Due {
+    comment: Option<Instant>,
+    silence: Option<(Instant, Duration)>,
+    total: Option<(Instant, Duration)>,
+}
+
+impl Relay<'_> {
+    /// Relays the stream to its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop::Rejected`] before a byte was sent, [`Stop::Cut`] after the client was told in band.
+    pub(crate) async fn run(mut self, mut reply: Reply) -> Result<(), Stop> {
+        let ended = self.events(&mut reply).await;
+        match ended {
+            Ok(()) => {
+                if reply.body.is_done() && reply.head.keep_alive() {
+                    let now = self.worker.now();
+                    reply.connection.give_back(self.worker, now);
+                }
+                Ok(())
+            }
+            Err(Stop::Rejected(rejection)) if self.tally.head_at.is_some() => {
+                self.cut(rejection).await
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    async fn events(&mut self, reply: &mut Reply) -> Result<(), Stop> {
+        let heartbeat = self.worker.settings.keepalive_comment;
+        if heartbeat.is_none() && !self.clocks.withhold_head {
+            self.send(Vec::new(), false).await?;
+        }
+        let mut scanner = EventScanner::new(EVENT_BYTES_MAX);
+        let mut pending = Vec::new();
+        let mut last_read = self.worker.now();
+        let mut last_sent = last_read;
+        let mut turn_bytes = 0;
+        loop {
+            let ended = self
+                .forward(reply, &mut scanner, &mut pending, &mut turn_bytes)
+                .await?;
+            if ended {
+                return Ok(());
+            }
+            if turn_bytes >= TURN_BYTES {
+                turn_bytes = 0;
+                yield_now().await;
+            }
+            last_sent = last_sent.max(last_read);
+            loop {
+                let due = self.due(last_read, last_sent, heartbeat);
+                match self.wait(reply, due.first()).await {
+                    Wake::Read(Ok(0)) => {
+                        last_read = self.worker.now();
+                        self.at_eof(reply)?;
+                        break;
+                    }
+                    Wake::Read(Ok(_)) => {
+                        last_read = self.worker.now();
+                        break;
+                    }
+                    Wake::Read(Err(error)) => return Err(Failure::Broken(error).into()),
+                    Wake::HungUp => return Err(Stop::HungUp),
+                    Wake::Due => {
+                        let now = self.worker.now();
+                        due.check(now)?;
+                        if due.comment.is_some_and(|at| now >= at) {
+                            let mut out = self.worker.buffers.take();
+                            out.extend_from_slice(COMMENT);
+                            self.send(out, false).await?;
+                            self.worker.shard().keep_alive();
+                            last_sent = self.worker.now();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends on what has arrived; `true` once the stream is complete and sent.
+    async fn forward(
+        &mut self,
+        reply: &mut Reply,
+        scanner: &mut EventScanner,
+        pending: &mut Vec<u8>,
+        turn_bytes: &mut usize,
+    ) -> Result<bool, Stop> {
+        if pending.capacity() == 0 {
+            *pending = self.worker.buffers.take();
+        }
+        while !reply.body.is_done() {
+            let piece = reply
+                .body
+                .next(reply.connection.bytes())
+                .map_err(Failure::MalformedBody)?;
+            if piece.consumed == 0 {
+                break;
+            }
+            pending.extend_from_slice(&reply.connection.bytes()[piece.data]);
+            reply.connection.consume(piece.consumed);
+        }
+        *turn_bytes += pending.len();
+        let mut out = self.worker.buffers.take();
+        let translated = self.translate(reply.body.is_done(), scanner, pending, &mut out);
+        if pending.is_empty() {
+            self.worker.buffers.give(std::mem::take(pending));
+        }
+        // What came before a failure was good: it is sent before the failure is told.
+        let ended = reply.body.is_done();
+        let translated = match translated {
+            Ok(()) if ended => self.reader.finish(&mut out),
+            other => other,
+        };
+        let complete = ended && translated.is_ok();
+        if out.is_empty() && !complete {
+            self.worker.buffers.give(out);
+        } else {
+            self.send(out, complete).await?;
+        }
+        translated?;
+        Ok(complete)
+    }
+
+    /// Turns the complete events of `pending` into what the client gets; with `last`, what follows
+    /// them too, because the stream's end closes its last event.
+    fn translate(
+        &mut self,
+        last: bool,
+        scanner: &mut EventScanner,
+        pending: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Rejection> {
+        let mut start = 0;
+        let result = loop {
+            let end = match scanner.next_event(&pending[start..]) {
+                Ok(Some(length)) => start + length,
+                Ok(None) if last && start < pending.len() => pending.len(),
+                Ok(None) => break Ok(()),
+                Err(SseError::TooLong) => break Err(Rejection::Decode { detail: TOO_LONG }),
+            };
+            let before = out.len();
+            match self.reader.event(&pending[start..end], out) {
+                Ok(seen) => self.tally.saw(seen, out.len() > before, self.worker),
+                Err(rejection) => break Err(rejection),
+            }
+            start = end;
+        };
+        pending.drain(..start);
+        result
+    }
+
+    /// Sends `payload` as one chunk, after the head if that is still due; with `last`, the end of
+    /// the response goes along.
+    async fn send(&mut self, payload: Vec<u8>, last: bool) -> Result<(), HungUp> {
+        let mut out = self.worker.buffers.take();
+        self.head_once(&mut out);
+        if self.writer.chunks {
+            write::chunk(&mut out, &payload);
+            if last {
+                write::last_chunk(&mut out);
+            }
+        } else {
+            out.extend_from_slice(&payload);
+        }
+        self.worker.buffers.give(payload);
+        self.tally.bytes_out += out.len() as u64;
+        let sent = self.client.send(&out).await;
+        self.worker.buffers.give(out);
+        sent
+    }
+
+    fn head_once(&mut self, out: &mut Vec<u8>) {
+        if self.tally.head_at.is_none() {
+            self.writer.stream_head(self.worker, out);
+            self.tally.head_at = Some(self.worker.now());
+        }
+    }
+
+    /// Tells the client in band that the stream failed, and that no more will come.
+    async fn cut(&mut self, rejection: Rejection) -> Result<(), Stop> {
+        let mut frame = self.worker.buffers.take();
+        rejection.write_stream_error(&self.writer.request_id, &mut frame);
+        self.send(frame, true).await?;
+        Err(Stop::Cut(rejection))
+    }
+
+    /// The upstream closed the connection: the end of a body without a length, else a failure.
+    fn at_eof(&mut self, reply: &mut Reply) -> Result<(), Stop> {
+        reply.body.at_eof().map_err(|_| {
+            let gone = Rejection::StreamAborted;
+            Stop::Rejected(gone)
+        })
+    }
+
+    fn due(&self, last_read: Instant, last_sent: Instant, heartbeat: Option<Duration>) -> Due {
+        let silence = if self.tally.events == 0 {
+            self.clocks.first_event
+        } else {
+            self.clocks.gap
+        };
+        let withheld = self.clocks.withhold_head && self.tally.head_at.is_none();
+        Due {
+            comment: heartbeat
+                .filter(|_| !withheld)
+                .map(|every| last_sent + every),
+            silence: silence.map(|limit| (last_read + limit, limit)),
+            total: self.clocks.total.map(|limit| (self.started + limit, limit)),
+        }
+    }
+
+    /// Waits for upstream bytes, the client's hang-up or `deadline`. Loses nothing: what is dropped
+    /// here is a wait for readiness, never a read.
+    async fn wait(&mut self, reply: &mut Reply, deadline: Option<Instant>) -> Wake {
+        let mut fill = pin!(reply.connection.fill(self.worker));
+        poll_fn(|cx| {
+            if let Poll::Ready(read) = fill.as_mut().poll(cx) {
+                return Poll::Ready(Wake::Read(read));
+            }
+            if self.client.poll_hangup(cx).is_ready() {
+                return Poll::Ready(Wake::HungUp);
+            }
+            self.client.poll_alarm(cx, deadline).map(|()| Wake::Due)
+        })
+        .await
+    }
+}
+
+impl Due {
+    fn first(&self) -> Option<Instant> {
+        let clocks = [self.silence, self.total]
+            .into_iter()
+            .flatten()
+            .map(|(at, _)| at);
+        clocks.chain(self.comment).min()
+    }
+
+    fn check(&self, now: Instant) -> Result<(), Failure> {
+        for (at, limit) in [self.silence, self.total].into_iter().flatten() {
+            if now >= at {
+                return Err(Failure::Timeout(limit));
+            }
+        }
+        Ok(())
+    }
+}

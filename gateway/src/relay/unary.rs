@@ -1,0 +1,90 @@
+//! A response that is read whole before it is answered. [ring]
+
+use crate::http::h1::BodyLength;
+use crate::listener::client::{Client, HungUp};
+use crate::upstream::attempt::Reply;
+use crate::upstream::failure::Failure;
+use crate::worker::Worker;
+
+/// Longest unary response, bytes: an embedding batch of 2048 vectors of 3072 numbers is 60 MB.
+pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A response up to this size goes out in one piece with its head.
+const JOINED_BYTES_MAX: usize = 64 * 1024;
+
+/// How a body that exceeds its bound ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Excess {
+    /// As a failure.
+    Fails,
+    /// Cut, the rest unread: enough of an error body for its message.
+    Cut,
+}
+
+/// Reads the response body to its end, and puts the connection back where it can be reused.
+///
+/// # Errors
+///
+/// A broken connection or framing, or more than `max` bytes.
+pub(crate) async fn read_body(
+    worker: &Worker,
+    mut reply: Reply,
+    max: usize,
+    excess: Excess,
+) -> Result<Vec<u8>, Failure> {
+    let mut body = worker.buffers.take();
+    loop {
+        while !reply.body.is_done() {
+            let piece = reply
+                .body
+                .next(reply.connection.bytes())
+                .map_err(Failure::MalformedBody)?;
+            if piece.consumed == 0 {
+                break;
+            }
+            let data = &reply.connection.bytes()[piece.data];
+            let room = max - body.len();
+            if data.len() > room {
+                if excess == Excess::Fails {
+                    return Err(Failure::TooLarge);
+                }
+                body.extend_from_slice(&data[..room]);
+                return Ok(body);
+            }
+            body.extend_from_slice(data);
+            reply.connection.consume(piece.consumed);
+        }
+        if reply.body.is_done() {
+            break;
+        }
+        match reply.connection.fill(worker).await {
+            Ok(0) => {
+                reply.body.at_eof().map_err(|_| Failure::Truncated)?;
+                break;
+            }
+            Ok(_) => {}
+            Err(error) => return Err(Failure::Broken(error)),
+        }
+    }
+    if reply.head.keep_alive() && reply.head.body() != BodyLength::UntilClose {
+        reply.connection.give_back(worker, worker.now());
+    }
+    Ok(body)
+}
+
+/// Sends a response head, then its body, as one message where it is small.
+///
+/// # Errors
+///
+/// [`HungUp`].
+pub(crate) async fn send(
+    client: &mut Client,
+    head: &mut Vec<u8>,
+    body: &[u8],
+) -> Result<(), HungUp> {
+    if body.len() <= JOINED_BYTES_MAX {
+        head.extend_from_slice(body);
+        return client.send(head).await;
+    }
+    client.send(head).await?;
+    client.send(body).await
+}
