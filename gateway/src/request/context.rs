@@ -1,0 +1,175 @@
+//! What is known of one request, gathered phase by phase into its record. [ring]
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use monoio::time::Instant;
+
+use crate::bridge::record::{End, RequestRecord, Usage};
+use crate::http::h1::RequestHead;
+use crate::rejection::{Rejection, Side};
+use crate::relay::Stop;
+use crate::relay::stream::Tally;
+use crate::request_id;
+use crate::worker::Worker;
+use crate::worker::core::Phase;
+
+/// Status recorded for a caller who left; nobody gets it.
+const CLIENT_GONE: u16 = 499;
+
+/// One request on its way. Yields its record exactly once: by [`Context::finish`], or, where the
+/// task ends otherwise, when dropped.
+pub(crate) struct Context {
+    pub worker: Rc<Worker>,
+    pub started: Instant,
+    /// The record so far; taken when it is handed over.
+    record: Option<RequestRecord>,
+}
+
+impl Context {
+    /// Begins the record of a request.
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        head: &RequestHead,
+        request_id: Box<str>,
+        peer: SocketAddr,
+        (endpoint, path): (&'static str, &str),
+    ) -> Self {
+        let real_ip = &worker.settings.real_ip;
+        let trace = request_id::trace_context(
+            head.header_all("traceparent"),
+            head.header_all("tracestate"),
+        );
+        let forwarded = head.header_all(&real_ip.header);
+        let record = RequestRecord {
+            request_id,
+            trace_id: trace.map(|trace| trace.trace_id.into()),
+            finished_unix_ms: 0,
+            worker: worker.id,
+            method: head.method().label(),
+            path: Box::from(path),
+            endpoint,
+            inbound_protocol: "openai",
+            status: 0,
+            error_kind: None,
+            error: None,
+            end: End::Completed,
+            caller: None,
+            target: None,
+            requested_model: Box::default(),
+            stream: false,
+            client_ip: real_ip.resolve(peer.ip(), forwarded),
+            user_agent: text(head.header("user-agent")),
+            usage: Usage::default(),
+            cost_micro_usd: 0,
+            total_us: 0,
+            head_us: None,
+            ttft_us: None,
+            upstream_us: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            events: 0,
+            provider_request_id: None,
+            upstream_request_id: None,
+            finish_reason: None,
+            attempts: 0,
+            upstream_model: Box::default(),
+        };
+        worker.shard().in_flight(endpoint, 1);
+        Self {
+            worker: Rc::clone(worker),
+            started: worker.now(),
+            record: Some(record),
+        }
+    }
+
+    /// The record so far.
+    pub(crate) fn record(&mut self) -> &mut RequestRecord {
+        self.record
+            .as_mut()
+            .expect("the record is handed over by `finish`, which consumes the context")
+    }
+
+    /// Microseconds from the start to `at`.
+    pub(crate) fn micros_to(&self, at: Instant) -> u64 {
+        let spent = at.saturating_duration_since(self.started).as_micros();
+        u64::try_from(spent).unwrap_or(u64::MAX)
+    }
+
+    /// Notes what was sent.
+    pub(crate) fn sent(&mut self, tally: &Tally) {
+        let head_us = tally.head_at.map(|at| self.micros_to(at));
+        let ttft_us = tally.first_content_at.map(|at| self.micros_to(at));
+        let record = self.record();
+        record.head_us = head_us;
+        record.ttft_us = ttft_us;
+        record.events = tally.events;
+        record.bytes_out += tally.bytes_out;
+        self.worker.shard().events(u64::from(tally.events));
+    }
+
+    /// Notes a refusal or failure with its cause.
+    pub(crate) fn failed(&mut self, rejection: &Rejection) {
+        let record = self.record();
+        record.status = rejection.status();
+        record.error_kind = Some(rejection.kind());
+        record.error = rejection.detail().map(String::into_boxed_str);
+        record.end = match rejection.side() {
+            Side::Upstream => End::UpstreamFailed,
+            Side::Caller | Side::Gateway => End::Rejected,
+        };
+    }
+
+    /// Accounts for the request. The only place that does, with the drop below.
+    pub(crate) fn finish(mut self, stopped: Option<&Stop>) {
+        match stopped {
+            None => {}
+            Some(Stop::Rejected(rejection) | Stop::Cut(rejection)) => self.failed(rejection),
+            Some(Stop::HungUp) => {
+                let drained = self.worker.phase.get() == Phase::Cutting;
+                let record = self.record();
+                record.status = CLIENT_GONE;
+                (record.end, record.error_kind) = if drained {
+                    (End::Drained, Some("shutting_down"))
+                } else {
+                    (End::ClientGone, Some("client_disconnected"))
+                };
+            }
+        }
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        let total_us = self.micros_to(self.worker.now());
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
+        record.total_us = total_us;
+        record.finished_unix_ms = self.worker.unix_ms();
+        self.worker.shard().in_flight(record.endpoint, -1);
+        self.worker.bridge.finish(record);
+    }
+}
+
+impl Drop for Context {
+    /// A task that panicked still accounts for its request.
+    fn drop(&mut self) {
+        if let Some(record) = self.record.as_mut() {
+            record.status = 500;
+            record.error_kind = Some("api_error");
+            record.error = Some("the task ended before the request did".into());
+            record.end = End::Rejected;
+            self.hand_over();
+        }
+    }
+}
+
+/// A header's value for the log: cut and cleaned where it is written.
+fn text(value: Option<&[u8]>) -> Box<str> {
+    /// The log shows 256 characters; more need not be carried.
+    const CARRIED_MAX: usize = 1024;
+    let value = value.unwrap_or_default();
+    String::from_utf8_lossy(&value[..value.len().min(CARRIED_MAX)])
+        .into_owned()
+        .into_boxed_str()
+}

@@ -1,0 +1,7 @@
+//! The life of one request, as a list of phases. [ring]
+
+mod context;
+mod probe;
+mod serve;
+
+pub(crate) use serve::{refuse, serve};

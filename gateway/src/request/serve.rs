@@ -1,0 +1,469 @@
+//! The phases of a request, shared by all endpoints. [ring]
+//!
+//! Runs on the worker that accepted the connection and never leaves it. Bounded by the body limit,
+//! the clocks of the attempt and the client's hang-up, whichever comes first.
+
+use std::rc::Rc;
+
+use config_sync::model::ApiKey;
+use config_sync::snapshot::Snapshot;
+
+use monoio::time::Instant;
+
+use super::context::Context;
+use super::probe;
+use crate::auth;
+use crate::bridge::domain::{AuthDecision, BodyLimitOutcome};
+use crate::endpoint::{self, Call, Endpoint, Routed, models};
+use crate::http::h1::{BodyLength, Method, RequestHead, ResponseHead, Version};
+use crate::listener::client::{BodyFailure, Client, Lingered};
+use crate::provider::openai::error::{self, ErrorAnswer};
+use crate::provider::openai::request::Asker;
+use crate::provider::{self, Family, openai};
+use crate::rejection::Rejection;
+use crate::relay::stream::{Relay, Tally};
+use crate::relay::unary::{self, Excess};
+use crate::relay::{Header, ResponseWriter, Stop};
+use crate::request_id;
+use crate::route::{self, Route};
+use crate::upstream::attempt::{self, Reply};
+use crate::upstream::clocks::Clocks;
+use crate::upstream::failure::Failure;
+use crate::usage;
+use crate::worker::Worker;
+use crate::worker::alarm::{Alarm, Elapsed, within};
+
+/// Where providers put the id of an exchange, first one wins.
+const TRANSPORT_IDS: [&str; 5] = [
+    "x-request-id",
+    "request-id",
+    "x-amzn-requestid",
+    "apim-request-id",
+    "x-goog-request-id",
+];
+const TRANSPORT_ID_BYTES_MAX: usize = 256;
+const JSON: Header<'_> = ("content-type", b"application/json");
+
+/// Serves one request; `true` where the connection can carry another.
+pub(crate) async fn serve(worker: &Rc<Worker>, head: RequestHead, client: &mut Client) -> bool {
+    let rewritten = rewritten_path(worker, &head);
+    let path = rewritten.as_deref().unwrap_or(head.path());
+    let routed = endpoint::route(head.method(), path);
+    let id = request_id_of(worker, &head);
+    if let Routed::Endpoint(endpoint @ (Endpoint::Livez | Endpoint::Readyz), _) = routed {
+        let writer = writer(worker, &head, client, &id);
+        let sent = probe::answer(worker, endpoint, &head, &writer, client).await;
+        return sent.is_ok() && writer.keep_alive && client.finish().await;
+    }
+    let label = match &routed {
+        Routed::Endpoint(endpoint, _) => endpoint.label(),
+        _ => "other",
+    };
+    let mut ctx = Context::new(worker, &head, id, client.peer(), (label, path));
+    let outcome = forward(&mut ctx, &head, &routed, client).await;
+    let kept = match &outcome {
+        Ok(kept) => *kept,
+        Err(Stop::Rejected(rejection)) => reject(&mut ctx, &head, rejection, client).await,
+        Err(Stop::Cut(_) | Stop::HungUp) => false,
+    };
+    ctx.record().bytes_in = head.bytes_len() as u64 + client.body_received();
+    ctx.finish(outcome.as_ref().err());
+    kept && client.finish().await
+}
+
+/// Answers bytes that are no request; the connection closes afterwards.
+pub(crate) async fn refuse(worker: &Worker, rejection: &Rejection, client: &mut Client) {
+    let writer = ResponseWriter {
+        request_id: mint(worker),
+        keep_alive: false,
+        chunks: false,
+        head_only: false,
+        call_id: false,
+    };
+    let mut out = worker.buffers.take();
+    write_rejection(worker, &writer, rejection, &mut out);
+    // The client may be gone already; there is nobody else to tell.
+    let _ = client.send(&out).await;
+    worker.buffers.give(out);
+}
+
+/// What is left of a request once it was checked: all that the rest of its life needs.
+struct Admitted {
+    call: Call,
+    route: Route,
+    clocks: Clocks,
+    /// The complete upstream request.
+    request: Vec<u8>,
+}
+
+/// Every phase from the checked head to the response's last byte; `true` where the connection can
+/// carry another request.
+async fn forward(
+    ctx: &mut Context,
+    head: &RequestHead,
+    routed: &Routed<'_>,
+    client: &mut Client,
+) -> Result<bool, Stop> {
+    let worker = Rc::clone(&ctx.worker);
+    check_length(&worker, head)?;
+    let (endpoint, parameter) = known(routed)?;
+    // Held until the upstream request is written, so that a long stream pins no old generation.
+    let snapshot = worker.snapshot();
+    let key = identify(ctx, &snapshot, head)?;
+    if matches!(endpoint, Endpoint::Models | Endpoint::Model) {
+        return model_list(ctx, &snapshot, key, parameter, (head, client)).await;
+    }
+    let body = client
+        .read_body(head.body(), worker.settings.body_bytes_max)
+        .await
+        .map_err(|failure| body_stop(failure, &worker))?;
+    let admitted = admit(ctx, &snapshot, key, (endpoint, head), &body)?;
+    drop((body, snapshot));
+    let reply = attempt(ctx, &admitted, client).await?;
+    if admitted.call.stream && is_event_stream(&reply) {
+        relay_stream(ctx, &admitted, head, reply, client).await
+    } else {
+        relay_whole(ctx, &admitted, head, reply, client).await
+    }
+}
+
+/// A length announced beyond the limit is refused before anything else is looked at.
+fn check_length(worker: &Worker, head: &RequestHead) -> Result<(), Rejection> {
+    let limit = worker.settings.body_bytes_max;
+    match head.body() {
+        BodyLength::Exact(bytes) if bytes > limit => Err(Rejection::BodyTooLarge { limit }),
+        _ => Ok(()),
+    }
+}
+
+fn known<'p>(routed: &Routed<'p>) -> Result<(Endpoint, Option<&'p str>), Rejection> {
+    match *routed {
+        Routed::Endpoint(endpoint, parameter) => Ok((endpoint, parameter)),
+        Routed::MethodNotAllowed { allow } => Err(Rejection::MethodNotAllowed { allow }),
+        Routed::NotFound => Err(Rejection::UnknownUrl),
+        Routed::Gone => Err(Rejection::EndpointRemoved),
+    }
+}
+
+fn identify<'s>(
+    ctx: &mut Context,
+    snapshot: &'s Snapshot,
+    head: &RequestHead,
+) -> Result<&'s ApiKey, Rejection> {
+    let worker = Rc::clone(&ctx.worker);
+    match auth::identify(snapshot, head, worker.unix_ms()) {
+        Ok(key) => {
+            worker.shard().auth(AuthDecision::ApiKeyAllowed);
+            ctx.record().caller = Some(key.labels.clone());
+            Ok(key)
+        }
+        Err((rejection, denial)) => {
+            worker.shard().auth(denial.into());
+            Err(rejection)
+        }
+    }
+}
+
+fn body_stop(failure: BodyFailure, worker: &Worker) -> Stop {
+    match failure {
+        BodyFailure::HungUp => Stop::HungUp,
+        BodyFailure::Stalled => Rejection::BodyTimeout.into(),
+        BodyFailure::Malformed => Rejection::BodyUnreadable.into(),
+        BodyFailure::TooLarge => Rejection::BodyTooLarge {
+            limit: worker.settings.body_bytes_max,
+        }
+        .into(),
+    }
+}
+
+/// Checks the call, finds its target and writes the upstream request.
+fn admit(
+    ctx: &mut Context,
+    snapshot: &Snapshot,
+    key: &ApiKey,
+    (endpoint, head): (Endpoint, &RequestHead),
+    body: &[u8],
+) -> Result<Admitted, Rejection> {
+    let worker = Rc::clone(&ctx.worker);
+    let call = endpoint::parse(endpoint, body)?;
+    let record = ctx.record();
+    record.requested_model.clone_from(&call.model);
+    record.stream = call.stream;
+    let route = route::resolve(snapshot, key, &call.model, record.client_ip)?;
+    record.target = Some(route.target.labels.clone());
+    record.upstream_model.clone_from(&route.upstream_model);
+    let Family::Openai = provider::adapter_for(&route.target)?;
+    let mut request = worker.buffers.take();
+    let asker = Asker {
+        head,
+        key,
+        request_id: &record.request_id,
+    };
+    openai::request::write(&route, &call, body, &asker, &mut request)?;
+    Ok(Admitted {
+        clocks: Clocks::of(&route.target, &worker.settings.upstream, call.stream),
+        call,
+        route,
+        request,
+    })
+}
+
+/// Gets a response head from the target, or its error.
+async fn attempt(
+    ctx: &mut Context,
+    admitted: &Admitted,
+    client: &mut Client,
+) -> Result<Reply, Stop> {
+    let worker = Rc::clone(&ctx.worker);
+    ctx.record().attempts += 1;
+    let provider_key = &admitted.route.provider_key;
+    let sending = attempt::send(&worker, provider_key, &admitted.request, &admitted.clocks);
+    let sent = client.until_hangup(sending).await?;
+    let upstream_us = ctx.micros_to(worker.now());
+    ctx.record().upstream_us = Some(upstream_us);
+    let labels = &admitted.route.target.labels;
+    let reply = sent.map_err(|failure| {
+        worker.shard().attempt(labels, false);
+        Rejection::from(failure)
+    })?;
+    ctx.record().upstream_request_id = transport_id(&reply.head);
+    let status = reply.head.status();
+    worker.shard().attempt(labels, (200..300).contains(&status));
+    if (200..300).contains(&status) {
+        return Ok(reply);
+    }
+    let retry_after = reply.head.header("retry-after").map(Box::<[u8]>::from);
+    let reading = unary::read_body(&worker, reply, error::BODY_BYTES_MAX, Excess::Cut);
+    // The status says enough where the body does not come.
+    let body = client.until_hangup(reading).await?.unwrap_or_default();
+    let answer = ErrorAnswer {
+        status,
+        retry_after: retry_after.as_deref(),
+        body: &body,
+        now_unix_s: worker.unix_ms() / 1000,
+    };
+    Err(error::read(&answer, provider_key).into())
+}
+
+/// The id under which the provider logs this exchange.
+fn transport_id(head: &ResponseHead) -> Option<Box<str>> {
+    let value = TRANSPORT_IDS.iter().find_map(|name| head.header(name))?;
+    let id = value.get(..TRANSPORT_ID_BYTES_MAX).unwrap_or(value);
+    Some(String::from_utf8_lossy(id).into())
+}
+
+fn is_event_stream(reply: &Reply) -> bool {
+    let kind = reply.head.header("content-type").unwrap_or_default();
+    kind.get(..17)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+async fn relay_stream(
+    ctx: &mut Context,
+    admitted: &Admitted,
+    head: &RequestHead,
+    reply: Reply,
+    client: &mut Client,
+) -> Result<bool, Stop> {
+    let worker = Rc::clone(&ctx.worker);
+    let id = ctx.record().request_id.clone();
+    let writer = writer(&worker, head, client, &id).for_call(&admitted.call);
+    let mut reader =
+        openai::stream::StreamReader::new(&admitted.call, &admitted.route.provider_key);
+    let mut tally = Tally::default();
+    let relay = Relay {
+        worker: &worker,
+        client,
+        writer: &writer,
+        reader: &mut reader,
+        clocks: &admitted.clocks,
+        started: ctx.started,
+        tally: &mut tally,
+    };
+    let relayed = Box::pin(relay.run(reply)).await;
+    ctx.sent(&tally);
+    let record = ctx.record();
+    record.status = 200;
+    record.usage = reader.usage();
+    record.cost_micro_usd =
+        usage::cost_micro_usd(admitted.route.target.cost.as_ref(), &record.usage);
+    record.provider_request_id = reader.provider_request_id().map(Box::from);
+    record.finish_reason = reader.finish_reason().map(Box::from);
+    relayed.map(|()| writer.keep_alive)
+}
+
+async fn relay_whole(
+    ctx: &mut Context,
+    admitted: &Admitted,
+    head: &RequestHead,
+    reply: Reply,
+    client: &mut Client,
+) -> Result<bool, Stop> {
+    let worker = Rc::clone(&ctx.worker);
+    let body = client
+        .until_hangup(read_whole(&worker, reply, &admitted.clocks, ctx.started))
+        .await??;
+    let answer = openai::response::read(&admitted.call, &admitted.route.provider_key, &body)?;
+    let id = ctx.record().request_id.clone();
+    let writer = writer(&worker, head, client, &id).for_call(&admitted.call);
+    let mut out = worker.buffers.take();
+    writer.whole_head(&worker, 200, &[JSON], answer.body_len(&body), &mut out);
+    let mut edited = worker.buffers.take();
+    answer.write_body(&body, &mut edited);
+    let record = ctx.record();
+    record.status = 200;
+    record.bytes_out = (out.len() + edited.len()) as u64;
+    record.usage = answer.usage;
+    record.cost_micro_usd =
+        usage::cost_micro_usd(admitted.route.target.cost.as_ref(), &answer.usage);
+    record.provider_request_id = answer.provider_request_id;
+    record.finish_reason = answer.finish_reason;
+    let sent = unary::send(client, &mut out, &edited).await;
+    let head_us = ctx.micros_to(worker.now());
+    ctx.record().head_us = Some(head_us);
+    for buffer in [body, out, edited] {
+        worker.buffers.give(buffer);
+    }
+    sent?;
+    Ok(writer.keep_alive)
+}
+
+/// The whole body of a unary response, within the total clock.
+async fn read_whole(
+    worker: &Worker,
+    reply: Reply,
+    clocks: &Clocks,
+    started: Instant,
+) -> Result<Vec<u8>, Failure> {
+    let mut alarm = Alarm::default();
+    let deadline = clocks.total.map(|limit| started + limit);
+    let reading = unary::read_body(worker, reply, unary::RESPONSE_BYTES_MAX, Excess::Fails);
+    within(&mut alarm, deadline, reading)
+        .await
+        .unwrap_or_else(|Elapsed| Err(Failure::Timeout(clocks.total.unwrap_or_default())))
+}
+
+async fn model_list(
+    ctx: &mut Context,
+    snapshot: &Snapshot,
+    key: &ApiKey,
+    id: Option<&str>,
+    (head, client): (&RequestHead, &mut Client),
+) -> Result<bool, Stop> {
+    let worker = Rc::clone(&ctx.worker);
+    let mut body = Vec::new();
+    match id {
+        None => models::write_list(snapshot, key, &mut body),
+        Some(id) => models::write_one(snapshot, key, id, &mut body)?,
+    }
+    let request_id = ctx.record().request_id.clone();
+    let writer = writer(&worker, head, client, &request_id);
+    let mut out = worker.buffers.take();
+    writer.whole(&worker, 200, &[JSON], &body, &mut out);
+    let sent = client.send(&out).await;
+    let head_us = ctx.micros_to(worker.now());
+    let record = ctx.record();
+    record.status = 200;
+    record.head_us = Some(head_us);
+    record.bytes_out = out.len() as u64;
+    worker.buffers.give(out);
+    sent?;
+    Ok(writer.keep_alive)
+}
+
+/// Answers with the rejection's envelope; `true` where the connection can carry another request.
+async fn reject(
+    ctx: &mut Context,
+    head: &RequestHead,
+    rejection: &Rejection,
+    client: &mut Client,
+) -> bool {
+    let worker = Rc::clone(&ctx.worker);
+    let id = ctx.record().request_id.clone();
+    let mut writer = writer(&worker, head, client, &id);
+    // A body of the wrong size or framing is not read to its end.
+    writer.keep_alive &= !matches!(
+        rejection,
+        Rejection::BodyTooLarge { .. } | Rejection::BodyUnreadable | Rejection::BodyTimeout
+    );
+    let mut out = worker.buffers.take();
+    write_rejection(&worker, &writer, rejection, &mut out);
+    let sent = client.send(&out).await;
+    let head_us = ctx.micros_to(worker.now());
+    let record = ctx.record();
+    record.bytes_out = out.len() as u64;
+    record.head_us = sent.is_ok().then_some(head_us);
+    worker.buffers.give(out);
+    if sent.is_ok() && matches!(rejection, Rejection::BodyTooLarge { .. }) {
+        let endpoint = ctx.record().endpoint;
+        let outcome = match client.linger().await {
+            Lingered::Completed => BodyLimitOutcome::Completed,
+            Lingered::CapReached => BodyLimitOutcome::CapReached,
+            Lingered::Expired => BodyLimitOutcome::Timeout,
+            Lingered::ClientGone => BodyLimitOutcome::ClientReadError,
+        };
+        worker.shard().body_limit(endpoint, outcome);
+    }
+    sent.is_ok() && writer.keep_alive
+}
+
+fn write_rejection(
+    worker: &Worker,
+    writer: &ResponseWriter,
+    rejection: &Rejection,
+    out: &mut Vec<u8>,
+) {
+    let mut body = worker.buffers.take();
+    rejection.write_envelope(&writer.request_id, &mut body);
+    let mut seconds = itoa::Buffer::new();
+    let retry_after = rejection
+        .retry_after_secs()
+        .map(|secs| seconds.format(secs));
+    let mut headers = vec![JSON];
+    if let Some(secs) = retry_after {
+        headers.push(("retry-after", secs.as_bytes()));
+    }
+    if let Some(allow) = rejection.allow() {
+        headers.push(("allow", allow.as_bytes()));
+    }
+    writer.whole(worker, rejection.status(), &headers, &body, out);
+    worker.buffers.give(body);
+}
+
+/// The path after the operator's rules; `None` where no rule matches.
+fn rewritten_path(worker: &Worker, head: &RequestHead) -> Option<String> {
+    let rules = &worker.settings.rewrites;
+    if rules.is_empty() {
+        return None;
+    }
+    rules.apply(head.path()).unwrap_or_else(|not_a_path| {
+        let rule = format!("proxy.url_rewrites[{}]", not_a_path.rule);
+        worker.warn(
+            "a URL rewrite gave no valid path; the request went on unrewritten",
+            &rule,
+        );
+        None
+    })
+}
+
+fn request_id_of(worker: &Worker, head: &RequestHead) -> Box<str> {
+    let names = &worker.settings.request_id_headers;
+    match request_id::accept(names, |name| head.header(name)) {
+        Some(id) => Box::from(id),
+        None => mint(worker),
+    }
+}
+
+fn mint(worker: &Worker) -> Box<str> {
+    Box::from(worker.ids.mint(&mut [0; request_id::MINTED_ID_BYTES]))
+}
+
+fn writer(worker: &Worker, head: &RequestHead, client: &Client, id: &str) -> ResponseWriter {
+    ResponseWriter {
+        request_id: Box::from(id),
+        keep_alive: head.keep_alive() && !worker.is_draining() && client.can_be_kept(),
+        chunks: head.version() == Version::Http11,
+        head_only: *head.method() == Method::Head,
+        call_id: false,
+    }
+}
