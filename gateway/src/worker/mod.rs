@@ -5,7 +5,13 @@
 
 pub(crate) mod alarm;
 pub(crate) mod buffers;
+pub(crate) mod connections;
+pub(crate) mod core;
+mod date;
 pub(crate) mod engine;
+pub(crate) mod inbox;
 pub(crate) mod placement;
-pub(crate) mod race;
+pub(crate) mod run;
 pub(crate) mod task;
+
+pub(crate) use core::Worker;

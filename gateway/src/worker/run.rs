@@ -1,0 +1,116 @@
+//! The main of a worker thread. [ring]
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::net::UnixStream;
+
+use super::Worker;
+use super::core::{Phase, WorkerParts};
+use super::engine::Footing;
+use super::placement::pin_to;
+use super::task;
+use crate::bridge::domain::Side;
+use crate::bridge::log::{Event, Level};
+use crate::bridge::mailbox::{ToWorker, hush};
+use crate::bridge::shard::HEARTBEAT_MS;
+use crate::listener;
+
+/// How often idle upstream connections are looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs one worker until the process ends.
+///
+/// Returns where the worker cannot start; boot has said why already.
+pub(crate) fn main(
+    parts: WorkerParts,
+    cpu: Option<usize>,
+    footing: Footing,
+    listener: TcpListener,
+) {
+    if let Some(cpu) = cpu
+        && let Err(error) = pin_to(cpu)
+    {
+        let detail = format!("worker {} to CPU {cpu}: {error}", parts.bridge.worker);
+        let event = Event::new(
+            Level::Warn,
+            "a worker could not be pinned to its CPU",
+            &detail,
+        );
+        parts.bridge.log(event);
+    }
+    let Some(mut runtime) = footing.find() else {
+        return;
+    };
+    runtime.block_on(async {
+        let worker = Worker::new(parts);
+        let id = rustix::thread::gettid().as_raw_nonzero().get();
+        worker.shard().started(id.unsigned_abs());
+        background(&worker, heartbeat(Rc::clone(&worker)));
+        background(&worker, sweep(Rc::clone(&worker)));
+        background(&worker, mailbox(Rc::clone(&worker)));
+        if let Err(error) = listener::run(Rc::clone(&worker), listener).await {
+            worker.error("a listening socket failed", &error.to_string());
+        }
+    });
+}
+
+fn background(worker: &Rc<Worker>, work: impl Future<Output = ()> + 'static) {
+    let worker = Rc::clone(worker);
+    task::spawn(work, move |text| worker.panicked(text));
+}
+
+/// Shows that the loop turns.
+async fn heartbeat(worker: Rc<Worker>) {
+    loop {
+        worker.shard().turn(worker.unix_ms().unsigned_abs());
+        let closed = worker.upstream_closed.take();
+        worker.shard().connections(Side::Upstream, -closed);
+        monoio::time::sleep(Duration::from_millis(HEARTBEAT_MS)).await;
+    }
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    loop {
+        monoio::time::sleep(SWEEP_EVERY).await;
+        worker.pool.sweep(worker.now());
+    }
+}
+
+/// Does what the rest of the process says.
+async fn mailbox(worker: Rc<Worker>) {
+    if let Err(error) = listen_to(&worker).await {
+        worker.error("a worker cannot be told anything", &error.to_string());
+    }
+}
+
+async fn listen_to(worker: &Worker) -> io::Result<()> {
+    let mut ear = StdUnixStream::from(worker.bridge.wake.try_clone()?);
+    ear.set_nonblocking(true)?;
+    let bell = UnixStream::from_std(ear.try_clone()?)?;
+    loop {
+        bell.readable(false).await?;
+        hush(&mut ear);
+        while let Some(message) = worker.bridge.mailbox.pop() {
+            obey(worker, message);
+        }
+    }
+}
+
+fn obey(worker: &Worker, message: ToWorker) {
+    match message {
+        ToWorker::Dns(answer) => worker.names.answered(answer, worker.now()),
+        ToWorker::Drain => worker.advance(Phase::Draining),
+        ToWorker::StopAccepting => {
+            worker.advance(Phase::Closing);
+            worker.connections.end(false);
+        }
+        ToWorker::Cut => {
+            worker.advance(Phase::Cutting);
+            worker.connections.end(true);
+        }
+    }
+}
