@@ -1,1 +1,85 @@
-fn main() {}
+//! The `sluice` binary: arguments, then boot, check or validate. [boot]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use config_sync::source::{LoadError, load_file};
+use gateway::cli::{self, Command, Format};
+use gateway::{boot, settings};
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Command::Run { config } => run(&config),
+        Command::Check { config } => check(&config),
+        Command::Validate { resources, format } => validate(&resources, format),
+    }
+}
+
+fn run(config: &Path) -> ExitCode {
+    match boot::run(config) {
+        // Not a return from `main`: worker threads still run, and are left as they are.
+        Ok(clean) => std::process::exit(if clean { 0 } else { 1 }),
+        Err(error) => {
+            eprintln!("Error: {error}");
+            std::process::exit(i32::from(cli::EXIT_FAILURE));
+        }
+    }
+}
+
+fn check(config: &Path) -> ExitCode {
+    match settings::load(config, settings::process_env()) {
+        Ok((_, warnings)) => {
+            for warning in warnings {
+                eprintln!("warning: {warning}");
+            }
+            println!("OK: {}", config.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(cli::EXIT_FAILURE)
+        }
+    }
+}
+
+fn validate(resources: &Path, format: Format) -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok();
+    let loaded = load_file(resources, &env, 1, SystemTime::now());
+    match (&loaded, format) {
+        (Ok(loaded), Format::Text) => {
+            for warning in loaded.snapshot.warnings() {
+                eprintln!("warning: {warning}");
+            }
+            println!(
+                "OK: {} loaded {} resource(s)",
+                resources.display(),
+                loaded.resources
+            );
+        }
+        (Ok(_), Format::Json) => println!("[]"),
+        (Err(error), Format::Text) => eprintln!("{error}"),
+        (Err(error), Format::Json) => println!("{}", problems_json(error)),
+    }
+    match loaded {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(cli::EXIT_FAILURE),
+    }
+}
+
+/// A list of `{scope, path, message}`, for programs.
+fn problems_json(error: &LoadError) -> serde_json::Value {
+    let problems = error.problems().iter().map(|problem| {
+        let (scope, message) = problem.split_once(": ").unwrap_or(("(file)", problem));
+        let path = message
+            .split_once('`')
+            .and_then(|(_, rest)| rest.split_once('`'))
+            .map_or("", |(field, _)| field);
+        serde_json::json!({"scope": scope, "path": path, "message": message})
+    });
+    serde_json::Value::Array(problems.collect())
+}

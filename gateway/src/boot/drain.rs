@@ -1,0 +1,114 @@
+//! From the signal to the end: not ready at once, streams finish, a second signal ends at once. [boot]
+
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use crate::bridge::WorkerView;
+use crate::bridge::domain::Side;
+use crate::bridge::mailbox::ToWorker;
+use crate::cold::signals::Signal;
+use crate::settings::ShutdownSettings;
+
+/// How often it is looked whether requests are in flight.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// How often progress is logged.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+/// How long closed and cut connections get to leave.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Outcome {
+    /// Every request was finished.
+    Complete,
+    /// `shutdown.max_drain_secs` passed; what was left was cut.
+    Cut,
+    /// A second signal came.
+    Hurried,
+}
+
+impl Outcome {
+    /// The word for the log.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Complete => "drain complete",
+            Self::Cut => "drain cut at its bound",
+            Self::Hurried => "stopped by a second signal",
+        }
+    }
+}
+
+/// What a drain looks at and listens to.
+pub(super) struct Drain<'a> {
+    pub settings: &'a ShutdownSettings,
+    pub views: &'a [WorkerView],
+    pub signals: &'a Receiver<Signal>,
+}
+
+impl Drain<'_> {
+    /// Drains to the end.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the main thread has no worker's clock"
+    )]
+    pub(super) fn run(&self) -> Outcome {
+        let started = Instant::now();
+        let mut said = started;
+        self.tell(&ToWorker::Drain);
+        let outcome = loop {
+            if self.hurried() {
+                return Outcome::Hurried;
+            }
+            let spent = started.elapsed();
+            let in_flight = self.in_flight();
+            if spent >= self.settings.min_drain && in_flight == 0 {
+                break Outcome::Complete;
+            }
+            if self.settings.max_drain.is_some_and(|max| spent >= max) {
+                break Outcome::Cut;
+            }
+            if said.elapsed() >= SAY_EVERY {
+                said = Instant::now();
+                tracing::info!(in_flight, seconds = spent.as_secs(), "still draining");
+            }
+        };
+        self.tell(&match outcome {
+            Outcome::Cut => ToWorker::Cut,
+            Outcome::Complete | Outcome::Hurried => ToWorker::StopAccepting,
+        });
+        let leaving = Instant::now();
+        while self.in_flight() > 0 || (self.connections() > 0 && leaving.elapsed() < LEAVE) {
+            let too_late = outcome == Outcome::Cut && leaving.elapsed() >= LEAVE;
+            if too_late || self.hurried() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Waits a little; `true` where somebody is out of patience.
+    fn hurried(&self) -> bool {
+        matches!(self.signals.recv_timeout(LOOK_EVERY), Ok(Signal::Stop(_)))
+    }
+
+    fn tell(&self, message: &ToWorker) {
+        for view in self.views {
+            view.mailbox.send(message.clone());
+        }
+    }
+
+    fn in_flight(&self) -> i64 {
+        let workers = self.views.iter();
+        workers
+            .flat_map(|view| &view.counters.in_flight)
+            .map(|gauge| gauge.value())
+            .sum()
+    }
+
+    fn connections(&self) -> i64 {
+        let workers = self.views.iter();
+        workers
+            .map(|view| view.counters.connections[Side::Downstream as usize].value())
+            .sum()
+    }
+}

@@ -1,0 +1,124 @@
+//! The worker threads. [boot]
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use config_sync::publish::SnapshotCell;
+
+use super::{BootError, because};
+use crate::bridge::WorkerBridge;
+use crate::http::h1;
+use crate::settings::{IoEngine, Settings};
+use crate::upstream::trust::Trust;
+use crate::worker::core::{WorkerParts, WorkerSettings};
+use crate::worker::engine::{Engine, EngineChoice, Ladder, Settled};
+use crate::worker::placement::Placement;
+use crate::worker::run;
+
+/// The running worker threads.
+#[derive(Debug)]
+pub(super) struct Workers(Vec<JoinHandle<()>>);
+
+/// Workers that have found their engine and wait to be let go.
+pub(super) struct Ready {
+    settled: Settled,
+    addr: SocketAddr,
+}
+
+impl Workers {
+    /// Starts one thread per listening socket and settles them on one engine.
+    ///
+    /// # Errors
+    ///
+    /// A thread could not be started, or the wanted engine is not to be had.
+    pub(super) fn start(
+        settings: &Settings,
+        placement: &Placement,
+        bridges: Vec<WorkerBridge>,
+        listeners: Vec<TcpListener>,
+        trust: &Arc<Trust>,
+        cell: &SnapshotCell,
+    ) -> Result<(Self, Ready), BootError> {
+        let addr = local_addr(&listeners).map_err(|error| because("proxy.addr", error))?;
+        let shared = Arc::new(worker_settings(settings));
+        let mut ladder = Ladder::new();
+        let mut threads = Vec::with_capacity(bridges.len());
+        for ((bridge, listener), cpu) in bridges.into_iter().zip(listeners).zip(&placement.cpus) {
+            let parts = WorkerParts {
+                settings: Arc::clone(&shared),
+                trust: Arc::clone(trust),
+                snapshots: cell.reader(),
+                bridge,
+            };
+            let (footing, cpu) = (ladder.add_worker(), *cpu);
+            let thread = std::thread::Builder::new()
+                .name(format!("sluice-{}", parts.bridge.worker))
+                .spawn(move || run::main(parts, cpu, footing, listener))
+                .map_err(|error| because("worker thread", error))?;
+            threads.push(thread);
+        }
+        let choice = match settings.proxy.io_engine {
+            IoEngine::Auto => EngineChoice::Auto,
+            IoEngine::IoUring => EngineChoice::IoUring,
+            IoEngine::Epoll => EngineChoice::Epoll,
+        };
+        let settled = ladder
+            .settle(choice)
+            .map_err(|error| because("proxy.io_engine", error))?;
+        Ok((Self(threads), Ready { settled, addr }))
+    }
+
+    /// Whether a worker is gone: then the process must go too, because its listening socket would
+    /// take connections that nobody serves.
+    pub(super) fn any_ended(&self) -> bool {
+        self.0.iter().any(JoinHandle::is_finished)
+    }
+}
+
+impl Ready {
+    /// What the workers run on.
+    pub(super) fn engine(&self) -> Engine {
+        self.settled.engine
+    }
+
+    /// Why it is not the preferred engine.
+    pub(super) fn fell_back_because(&self) -> Option<&io::Error> {
+        self.settled.reason.as_ref()
+    }
+
+    /// Where the workers listen.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Lets the workers accept.
+    pub(super) fn go(&self) {
+        self.settled.go();
+    }
+}
+
+fn local_addr(listeners: &[TcpListener]) -> io::Result<SocketAddr> {
+    let first = listeners.first();
+    first.map_or(Err(io::ErrorKind::NotFound.into()), TcpListener::local_addr)
+}
+
+fn worker_settings(settings: &Settings) -> WorkerSettings {
+    let proxy = &settings.proxy;
+    WorkerSettings {
+        head_limits: h1::Limits::default(),
+        idle_timeout: settings.downstream.idle_timeout,
+        header_read_timeout: proxy.header_read_timeout,
+        body_bytes_max: proxy.json_body_bytes_max.unwrap_or(u64::MAX),
+        keepalive_comment: settings.downstream.sse_keepalive_interval,
+        connections_max: proxy
+            .max_connections_per_worker
+            .map_or(usize::MAX, Into::into),
+        request_id_headers: proxy.request_id_headers.clone(),
+        real_ip: proxy.real_ip.clone(),
+        rewrites: proxy.rewrites.clone(),
+        upstream: settings.upstream.clone(),
+        livez_during_drain: settings.shutdown.livez_during_drain,
+    }
+}
