@@ -29,7 +29,7 @@ unit: nextest
 ## The official `openai` package against the real binary, on both I/O engines.
 sdk: $(VENV)/ready
 	$(CARGO) build --locked --profile $(PROFILE) -p gateway -p loadtest
-	SLUICE_BIN_DIR=target/$(PROFILE) $(VENV)/bin/python -m pytest -q gateway/tests/sdk
+	BIN_DIR=target/$(PROFILE) $(VENV)/bin/python -m pytest -q gateway/tests/sdk
 
 $(VENV)/ready: gateway/tests/sdk/requirements.txt
 	$(PYTHON) -m venv $(VENV)

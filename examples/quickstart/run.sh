@@ -2,7 +2,7 @@
 # Serves examples/quickstart with a scripted LLM upstream beside it, until Ctrl-C.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-bin=${SLUICE_BIN_DIR:-target/release}
+bin=${BIN_DIR:-target/release}
 mkdir -p .run
 
 export UPSTREAM_KEY=sk-upstream-demo CALLER_KEY=sk-sluice-demo

@@ -6,7 +6,7 @@ mod resources;
 mod workers;
 
 use std::fmt;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -69,13 +69,13 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     let file = resources_file(&settings)?;
     file.load(&mut publisher, &status)
         .map_err(|error| BootError(error.to_string()))?;
-    let descriptors = raise_descriptor_limit();
+    raise_descriptor_limit();
 
     let placement = Placement::decide(settings.proxy.workers.get(), settings.proxy.pin_cpus)
         .map_err(|error| because("CPU affinity", error))?;
     let listeners = bind_all(settings.proxy.addr, placement.cpus.len())
         .map_err(|error| because(&format!("proxy.addr {}", settings.proxy.addr), error))?;
-    let status_listener = bind_status(&settings)?;
+    let (status_listener, status_addr) = bind_status(&settings)?;
 
     let (bridges, cold_bridge) = cold::bridge(&settings, placement.cpus.len())?;
     let (workers, ready) =
@@ -85,7 +85,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     let options = cold::options(&settings, status_listener, &status, ready.engine(), &log)?;
     let cold = ColdThread::start(cold_bridge, options).map_err(|e| because("cold side", e))?;
     ready.go();
-    say_started(&settings, &placement, &ready, descriptors);
+    say_started(&settings, &placement, &ready, status_addr);
 
     let gateway = Gateway {
         settings,
@@ -152,9 +152,13 @@ fn resources_file(settings: &Settings) -> Result<ResourcesFile, BootError> {
     }
 }
 
-fn bind_status(settings: &Settings) -> Result<TcpListener, BootError> {
+fn bind_status(settings: &Settings) -> Result<(TcpListener, SocketAddr), BootError> {
     let addr = settings.observability.prometheus.addr;
-    TcpListener::bind(addr).map_err(|error| {
+    let bound = TcpListener::bind(addr).and_then(|listener| {
+        let addr = listener.local_addr()?;
+        Ok((listener, addr))
+    });
+    bound.map_err(|error| {
         because(
             &format!("observability.metrics.prometheus.addr {addr}"),
             error,
@@ -163,7 +167,7 @@ fn bind_status(settings: &Settings) -> Result<TcpListener, BootError> {
 }
 
 /// A stream takes two descriptors: the soft limit goes up to the hard one.
-fn raise_descriptor_limit() -> Option<u64> {
+fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
@@ -171,14 +175,13 @@ fn raise_descriptor_limit() -> Option<u64> {
             tracing::warn!(%error, "the limit of open files could not be raised");
         }
     }
-    getrlimit(Resource::Nofile).current
 }
 
 fn say_started(
     settings: &Settings,
     placement: &Placement,
     ready: &workers::Ready,
-    descriptors: Option<u64>,
+    status_addr: SocketAddr,
 ) {
     let engine = ready.engine();
     if let Some(reason) = ready.fell_back_because() {
@@ -197,8 +200,8 @@ fn say_started(
         addr = %ready.addr(),
         workers = placement.cpus.len(),
         io_engine = engine.name(),
-        open_files_max = descriptors,
-        metrics = %settings.observability.prometheus.addr,
+        open_files_max = getrlimit(Resource::Nofile).current,
+        metrics = %status_addr,
         "serving"
     );
 }

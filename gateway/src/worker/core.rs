@@ -53,10 +53,6 @@ pub(crate) struct WorkerSettings {
 
 /// A worker's handle to the published snapshot. Requests clone the inner `Rc`: an `Arc` cloned per
 /// request by every core would make its count the hottest cache line of the process.
-#[expect(
-    clippy::redundant_allocation,
-    reason = "the count of requests stays with the worker"
-)]
 pub(crate) type LocalSnapshot = Rc<Arc<Snapshot>>;
 
 /// How far the end of the process has come.

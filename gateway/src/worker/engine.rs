@@ -103,6 +103,12 @@ impl WorkerRuntime {
         }
     }
 
+    /// Whether a listening socket must be non-blocking: epoll accepts until told that nobody is
+    /// left, while a ring answers EAGAIN at once where it should wait.
+    pub(crate) fn wants_nonblocking_listener(&self) -> bool {
+        matches!(self, Self::Epoll(_))
+    }
+
     /// Runs `main` to its end on this thread.
     pub(crate) fn block_on<F: Future>(&mut self, main: F) -> F::Output {
         match self {

@@ -45,6 +45,7 @@ pub(crate) fn main(
     let Some(mut runtime) = footing.find() else {
         return;
     };
+    let mode = listener.set_nonblocking(runtime.wants_nonblocking_listener());
     runtime.block_on(async {
         let worker = Worker::new(parts);
         let id = rustix::thread::gettid().as_raw_nonzero().get();
@@ -52,7 +53,11 @@ pub(crate) fn main(
         background(&worker, heartbeat(Rc::clone(&worker)));
         background(&worker, sweep(Rc::clone(&worker)));
         background(&worker, mailbox(Rc::clone(&worker)));
-        if let Err(error) = listener::run(Rc::clone(&worker), listener).await {
+        let accepted = match mode {
+            Ok(()) => listener::run(Rc::clone(&worker), listener).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = accepted {
             worker.error("a listening socket failed", &error.to_string());
         }
     });

@@ -1,0 +1,193 @@
+//! A client that sends exactly the bytes it is given.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use super::PATIENCE;
+
+/// One raw connection.
+#[derive(Debug)]
+pub struct Raw {
+    stream: TcpStream,
+    /// Read and not yet taken.
+    inbox: Vec<u8>,
+}
+
+/// One response, its body decoded.
+#[derive(Clone, Debug, Default)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The first header called `name`, in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter();
+        found
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the body is UTF-8")
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
+    }
+
+    /// The `error` object of an envelope.
+    pub fn error(&self) -> serde_json::Value {
+        self.json()["error"].clone()
+    }
+}
+
+impl Raw {
+    /// Connects.
+    pub fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).expect("the server accepts");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            inbox: Vec::new(),
+        }
+    }
+
+    /// The socket itself.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sends all of `bytes`.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream
+            .write_all(bytes)
+            .expect("the server takes bytes");
+    }
+
+    /// Sends `bytes` as far as the other side takes them.
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Ends the sending half.
+    pub fn shutdown_write(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        let linger =
+            rustix::net::sockopt::set_socket_linger(&self.stream, Some(std::time::Duration::ZERO));
+        linger.expect("the socket takes options");
+    }
+
+    /// Reads once more; `false` at the end of the stream or after a reset.
+    pub fn fill(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.inbox.extend_from_slice(&buffer[..count]);
+                    return true;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
+                Err(error) => panic!("no more bytes came: {error}; so far {:?}", self.peeked()),
+            }
+        }
+    }
+
+    /// What was read and not taken, for messages.
+    pub fn peeked(&self) -> String {
+        String::from_utf8_lossy(&self.inbox).into_owned()
+    }
+
+    /// Whether the other side closes without another byte.
+    pub fn closes(&mut self) -> bool {
+        self.inbox.is_empty() && !self.fill()
+    }
+
+    /// Reads bytes until `needle` is among them; returns all up to and including it.
+    pub fn until(&mut self, needle: &[u8]) -> Vec<u8> {
+        loop {
+            let at = self.inbox.windows(needle.len()).position(|w| w == needle);
+            if let Some(at) = at {
+                return self.inbox.drain(..at + needle.len()).collect();
+            }
+            assert!(
+                self.fill(),
+                "closed before {:?}",
+                String::from_utf8_lossy(needle)
+            );
+        }
+    }
+
+    /// Everything until the other side closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.fill() {}
+        std::mem::take(&mut self.inbox)
+    }
+
+    /// One response head: status and headers.
+    pub fn head(&mut self) -> Response {
+        let head = self.until(b"\r\n\r\n");
+        let text = String::from_utf8(head).expect("a head is text");
+        let mut lines = text.trim_end().split("\r\n");
+        let status = lines.next().unwrap();
+        let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let headers = lines.filter_map(|line| line.split_once(':'));
+        Response {
+            status: status.unwrap_or_else(|| panic!("no status in {text:?}")),
+            headers: headers
+                .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+                .collect(),
+            body: Vec::new(),
+        }
+    }
+
+    /// One whole response to a request that was not HEAD.
+    pub fn response(&mut self) -> Response {
+        let mut response = self.head();
+        if response.header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.chunk() {
+                response.body.extend_from_slice(&chunk);
+            }
+        } else if let Some(length) = response.header("content-length") {
+            let length: usize = length.parse().expect("a length is a number");
+            response.body = self.exactly(length);
+        } else if !matches!(response.status, 100..=199 | 204 | 304) {
+            response.body = self.rest();
+        }
+        response
+    }
+
+    /// The next chunk of a chunked body; `None` at its end.
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.until(b"\r\n");
+        let digits = std::str::from_utf8(&line).unwrap().trim_end();
+        let size = usize::from_str_radix(digits, 16).expect("a chunk size");
+        let data = self.exactly(size);
+        assert_eq!(self.exactly(2), b"\r\n", "a chunk ends in CRLF");
+        (size > 0).then_some(data)
+    }
+
+    fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.inbox.len() < count {
+            assert!(
+                self.fill(),
+                "closed after {} of {count} bytes",
+                self.inbox.len()
+            );
+        }
+        self.inbox.drain(..count).collect()
+    }
+}
