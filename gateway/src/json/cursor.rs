@@ -13,6 +13,17 @@ use super::text;
 /// Deepest nesting accepted. One bit per level fits the stack of [`Cursor::value`] into a word.
 pub const DEPTH_MAX: u32 = 128;
 
+/// The bytes that numbers and names are made of, and the malformed ones a lenient cursor passes.
+static IN_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        byte += 1;
+    }
+    table
+};
+
 /// A byte range of the document.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Span {
@@ -207,6 +218,7 @@ impl<'d> Cursor<'d> {
     /// # Errors
     ///
     /// Where it is malformed or nested deeper than [`DEPTH_MAX`].
+    #[inline]
     pub fn value(&mut self) -> Result<Value, JsonError> {
         match self.peek() {
             Some(b'"') => self.string(),
@@ -417,14 +429,14 @@ impl<'d> Cursor<'d> {
         let rest = self.bytes.get(start..).unwrap_or_default();
         let length = rest
             .iter()
-            .position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.'))
+            .position(|byte| !IN_TOKEN[usize::from(*byte)])
             .unwrap_or(rest.len());
         let token = rest.get(..length).unwrap_or_default();
         let kind = match token {
             b"true" => Kind::Bool(true),
             b"false" => Kind::Bool(false),
             b"null" => Kind::Null,
-            _ if is_number(token) => Kind::Number,
+            [b'-' | b'0'..=b'9', ..] if !self.strict || is_number(token) => Kind::Number,
             _ if token.is_empty() || self.strict => return Err(self.error("expected a value")),
             _ => Kind::Unknown,
         };
