@@ -3,6 +3,9 @@
 //! Rare, so the body is scanned once more for it: `temperature` is clamped and content lists are
 //! joined as the caller named them; renames come after, defaults last.
 
+#[cfg(test)]
+mod tests;
+
 use config_sync::model::provider_key::BodyPolicy;
 
 use crate::json::{Cursor, Edits, JsonError, Kind, Span, Text, text};

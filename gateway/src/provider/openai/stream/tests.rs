@@ -1,5 +1,6 @@
 //! Streams event by event, however they are framed and wherever they are cut. [pure]
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -342,4 +343,59 @@ fn names_are_escaped_and_the_reason_of_choice_0_wins() {
         r#"{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"},{"index":2,"finish_reason":"stop"}]}"#,
     );
     assert_eq!(stream.finish_reason(), Some("tool_calls"));
+}
+
+/// Payloads made of the members the reader looks at, in any order and number, sound or not.
+fn payload() -> impl Strategy<Value = String> {
+    let member = prop::sample::select(vec![
+        r#""model":"up""#,
+        r#""model":{}"#,
+        r#""usage":{"prompt_tokens":1}"#,
+        r#""usage":null"#,
+        r#""usage":7"#,
+        r#""id":"é\u0007""#,
+        r#""id":3"#,
+        r#""error":null"#,
+        r#""choices":[]"#,
+        r#""choices":[{"delta":{"reasoning":"a","content":"b"}},{"delta":null},[1]]"#,
+        r#""choices":[{"delta":{"reasoning_content":"","reasoning":"a"},"finish_reason":"stop"}]"#,
+        r#""choices":{}"#,
+        r#""\u0078":[{}]"#,
+    ]);
+    prop::collection::vec(member, 0..6).prop_map(|members| format!("{{{}}}", members.join(" , ")))
+}
+
+proptest! {
+    #[test]
+    fn edited_payloads_stay_json_and_never_name_the_upstreams_model(payload in payload(), asked in any::<bool>()) {
+        let body = if asked { ASKED } else { CHAT };
+        let mut stream = reader(Endpoint::ChatCompletions, body, json!({}));
+        let mut out = Vec::new();
+        let event = format!("data: {payload}\n\n");
+        if stream.event(event.as_bytes(), &mut out).is_ok() && !out.is_empty() {
+            let text = String::from_utf8(out).unwrap();
+            let text = text.strip_prefix("data: ").unwrap().trim_end();
+            let shown: serde_json::Value = serde_json::from_str(text).unwrap();
+            // Of two members of one name, parsers take the last one, and so does the edit.
+            prop_assert!(shown["model"] != "up", "{}", text);
+        }
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..120), payload in payload(), at in any::<prop::sample::Index>()) {
+        let mut event = format!("data: {payload}\r\n\r\n").into_bytes();
+        let index = at.index(event.len());
+        event.splice(index..index, bytes);
+        let mut stream = chat();
+        let mut out = Vec::new();
+        let _ = stream.event(&event, &mut out);
+        let _ = stream.finish(&mut out);
+        let key = fixture::provider_key(json!({}));
+        let call = parse(Endpoint::ChatCompletions, CHAT.as_bytes()).unwrap();
+        if let Ok(reply) = super::super::response::read(&call, &key, &event) {
+            reply.write_body(&event, &mut out);
+        }
+        let _ = parse(Endpoint::ChatCompletions, &event);
+        let _ = error::in_band(&event, &key);
+    }
 }
