@@ -5,10 +5,9 @@
 //! exactly RFC 8259; a lenient one, for upstream payloads that are relayed anyway, looks only at
 //! structure, so that a `NaN` in a log probability does not end a stream.
 
-use std::fmt;
-
 use super::plain;
 use super::text;
+use super::value::{JsonError, Key, Kind, Span, Value};
 
 /// Deepest nesting accepted. One bit per level fits the stack of [`Cursor::value`] into a word.
 pub const DEPTH_MAX: u32 = 128;
@@ -23,84 +22,6 @@ static IN_TOKEN: [bool; 256] = {
     }
     table
 };
-
-/// A byte range of the document.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Span {
-    pub start: usize,
-    pub end: usize,
-}
-
-impl Span {
-    /// The bytes of `document` in this span; empty where the span does not fit.
-    pub fn of(self, document: &[u8]) -> &[u8] {
-        document.get(self.start..self.end).unwrap_or_default()
-    }
-
-    /// An empty span at `at`: a place to insert.
-    pub fn at(at: usize) -> Self {
-        Self { start: at, end: at }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
-    Object,
-    Array,
-    String,
-    Number,
-    Bool(bool),
-    Null,
-    /// Something a lenient cursor let pass, like `NaN`.
-    Unknown,
-}
-
-/// One value that was stepped over.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Value {
-    pub kind: Kind,
-    /// The whole value, quotes and brackets included.
-    pub span: Span,
-    /// Whether a string holds a backslash.
-    pub escaped: bool,
-}
-
-impl Value {
-    /// The raw text of a string, between its quotes.
-    pub fn inner(&self) -> Span {
-        Span {
-            start: self.span.start + 1,
-            end: self.span.end.saturating_sub(1).max(self.span.start + 1),
-        }
-    }
-}
-
-/// The key of one member.
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'k> {
-    /// Its text, unescaped: `"\u006dodel"` is `model`.
-    pub name: &'k [u8],
-    /// Its place in the document, quotes included.
-    pub span: Span,
-    /// Where the member before it ended; the opening bracket's end for the first member.
-    pub after: usize,
-    /// Whether this is the first member.
-    pub first: bool,
-}
-
-/// Where and why a document is not what it should be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct JsonError {
-    /// Offset of the offending byte.
-    pub at: usize,
-    pub reason: &'static str,
-}
-
-impl fmt::Display for JsonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.reason, self.at)
-    }
-}
 
 /// A place in a document.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! A few replacements in a document that is otherwise copied byte for byte. [pure]
 
-use super::cursor::Span;
 use super::text;
+use super::value::Span;
 
 /// Edits held without an allocation; a request or an event rarely needs more.
 const INLINE: usize = 6;

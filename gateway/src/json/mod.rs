@@ -8,9 +8,11 @@ pub mod cursor;
 pub mod edits;
 mod plain;
 pub mod text;
+mod value;
 
 #[cfg(test)]
 mod tests;
 
-pub use cursor::{Cursor, JsonError, Key, Kind, Span, Value};
+pub use cursor::Cursor;
 pub use edits::{Edits, Text};
+pub use value::{JsonError, Key, Kind, Span, Value};

@@ -160,6 +160,25 @@ fn nesting_is_bounded_however_it_is_walked() {
 }
 
 #[test]
+fn what_is_walked_and_what_is_stepped_over_share_the_bound() {
+    fn descend(cursor: &mut Cursor<'_>, levels: u32) -> Result<(), JsonError> {
+        match levels {
+            0 => cursor.skip(),
+            _ => cursor
+                .array(|cursor, _| descend(cursor, levels - 1))
+                .map(drop),
+        }
+    }
+    for (depth, want) in [(128, true), (129, false)] {
+        let document = "[".repeat(depth) + &"]".repeat(depth);
+        for walked in [0, 1, 60, 127] {
+            let got = descend(&mut Cursor::strict(document.as_bytes()), walked);
+            assert_eq!(got.is_ok(), want, "{walked} of {depth}");
+        }
+    }
+}
+
+#[test]
 fn keys_come_unescaped_with_their_place() {
     let document = br#" { "\u006dodel" : 1 , "b":[2] } "#;
     let mut seen = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::cursor::{Kind, Value};
+use super::value::{Kind, Value};
 
 /// The text of a string value of `document`.
 ///
