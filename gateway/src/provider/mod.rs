@@ -7,6 +7,7 @@ use config_sync::model::model::Model;
 use config_sync::model::provider_key::Adapter;
 
 use crate::rejection::Rejection;
+use crate::route::NO_PROVIDER_KEY;
 
 /// The adapters of this version.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,7 +25,7 @@ pub enum Family {
 pub fn adapter_for(target: &Model) -> Result<Family, Rejection> {
     let unavailable = |sentence| Err(Rejection::ProviderUnavailable(sentence));
     let Some(key) = &target.provider_key else {
-        return unavailable("the provider key of this model does not exist");
+        return unavailable(NO_PROVIDER_KEY);
     };
     match key.adapter {
         Some(Adapter::Openai) => Ok(Family::Openai),

@@ -1,8 +1,6 @@
 //! From a requested name to the target that serves it. [pure]
 
 #[cfg(test)]
-pub(crate) mod fixture;
-#[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
@@ -15,7 +13,10 @@ use config_sync::snapshot::Snapshot;
 
 use crate::rejection::Rejection;
 
-const NO_PROVIDER_KEY: &str = "the provider key of this model does not exist";
+#[cfg(test)]
+pub(crate) use tests::fixture;
+
+pub(crate) const NO_PROVIDER_KEY: &str = "the provider key of this model does not exist";
 
 /// One target of a request.
 #[derive(Clone, Debug)]

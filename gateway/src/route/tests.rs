@@ -1,5 +1,7 @@
 //! What a caller learns of a model, in order. [pure]
 
+pub(crate) mod fixture;
+
 use serde_json::json;
 
 use super::*;
