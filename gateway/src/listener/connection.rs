@@ -16,6 +16,13 @@ const SLOW_HEAD: Rejection = Rejection::Head {
     message: "the request head did not arrive in time",
 };
 
+/// Tells a connection beyond the limit that there is no room for it.
+pub(crate) async fn turn_away(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr) {
+    let mut client = Client::new(Rc::clone(worker), socket, peer);
+    request::refuse(worker, &Rejection::Overloaded, &mut client).await;
+    client.linger().await;
+}
+
 /// Serves one connection to its end.
 pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, open: &Open) {
     let mut client = Client::new(Rc::clone(worker), socket, peer);

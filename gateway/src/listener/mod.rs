@@ -20,8 +20,9 @@ use crate::worker::task;
 /// Pause after a failed accept: most likely the process is out of descriptors, and the connection
 /// is still waiting, so that trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often a worker with its fill of connections looks for room.
-const FULL_PAUSE: Duration = Duration::from_millis(10);
+/// Connections beyond the limit that are told so (503) at the same time. Those beyond are closed
+/// without a word: whoever floods the gateway needs no explanation.
+const TURNED_AWAY_MAX: usize = 256;
 
 /// Accepts connections until the worker closes.
 ///
@@ -34,9 +35,6 @@ const FULL_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) async fn run(worker: Rc<Worker>, listener: StdListener) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
-        while worker.connections.len() >= worker.settings.connections_max {
-            monoio::time::sleep(FULL_PAUSE).await;
-        }
         match listener.accept().await {
             Ok((stream, _)) if worker.phase.get() < Phase::Closing => start(&worker, stream),
             Ok(_) => {}
@@ -55,13 +53,22 @@ fn start(worker: &Rc<Worker>, stream: TcpStream) {
     });
     // A connection that died before it was looked at was nobody's request.
     let Ok((peer, socket)) = opened else { return };
+    let limit = worker.settings.connections_max;
+    let full = worker.connections.len() >= limit;
+    if worker.connections.len() >= limit.saturating_add(TURNED_AWAY_MAX) {
+        return;
+    }
     let open = Open::new(worker, &socket);
     let panicked = Rc::clone(worker);
     let worker = Rc::clone(worker);
     task::spawn(
         async move {
             let open = open;
-            connection::run(&worker, socket, peer, &open).await;
+            if full {
+                connection::turn_away(&worker, socket, peer).await;
+            } else {
+                connection::run(&worker, socket, peer, &open).await;
+            }
         },
         move |text| panicked.panicked(text),
     );

@@ -117,9 +117,12 @@ async fn forward(
         .read_body(head.body(), worker.settings.body_bytes_max)
         .await
         .map_err(|failure| body_stop(failure, &worker))?;
-    let admitted = admit(ctx, &snapshot, key, (endpoint, head), &body)?;
+    let mut admitted = admit(ctx, &snapshot, key, (endpoint, head), &body)?;
     drop((body, snapshot));
-    let reply = attempt(ctx, &admitted, client).await?;
+    let sent = attempt(ctx, &admitted, client).await;
+    // A long stream keeps nothing of the request.
+    worker.buffers.give(std::mem::take(&mut admitted.request));
+    let reply = sent?;
     if admitted.call.stream && is_event_stream(&reply) {
         relay_stream(ctx, &admitted, head, reply, client).await
     } else {

@@ -37,7 +37,7 @@ pub(crate) struct WorkerSettings {
     pub body_bytes_max: u64,
     /// Silence after which a stream gets a comment; `None` switches them off.
     pub keepalive_comment: Option<Duration>,
-    /// Open connections of this worker; further ones wait in the backlog.
+    /// Open connections of this worker; further ones are answered 503 and closed.
     pub connections_max: usize,
     /// Headers that may carry the caller's request id, first acceptable value wins.
     pub request_id_headers: Box<[Box<str>]>,

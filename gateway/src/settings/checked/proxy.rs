@@ -58,7 +58,7 @@ pub struct ProxySettings {
     pub pin_cpus: bool,
     /// `io_engine`. Default `auto`.
     pub io_engine: IoEngine,
-    /// `max_connections_per_worker`; beyond, new ones are closed. Default 0, unlimited (`None`).
+    /// `max_connections_per_worker`; beyond, new ones are answered 503 and closed. Default 0, unlimited (`None`).
     pub max_connections_per_worker: Option<NonZeroUsize>,
     /// `header_read_timeout_secs`: for a whole request head from its first byte (from the accept,
     /// for the first request). Default 10 s; 1 to 3600.
