@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Measures Sluice beside nginx as a plain reverse proxy, in interleaved rounds on the same core.
+#
+#   loadtest/compare-nginx.sh [OUTPUT_DIR]
+#
+# Needs nginx, taskset and two CPUs: the proxies share CPU 0, mock and client have CPU 1. Sluice has
+# everything on that a user has on: authentication, allow-list, metrics, usage, access log to a
+# file. nginx has its access log off and buffering off. Prints the tables that docs/performance.md
+# holds; BIN_DIR, ROUNDS, SECS and SCENARIOS may be set.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-.run/perf}
+bin=${BIN_DIR:-target/release}
+rounds=${ROUNDS:-5} secs=${SECS:-5}
+scenarios=${SCENARIOS:-"unary-1 unary-32 unary-256 stream-200 stream-1000"}
+mkdir -p "$out"
+work=$(mktemp -d)
+mock=127.0.0.1:18090 nginx=127.0.0.1:18081 sluice=127.0.0.1:18080
+trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
+
+cat >"$work/nginx.conf" <<NGINX
+daemon off; worker_processes 1; pid $work/nginx.pid; error_log $work/nginx.err; worker_rlimit_nofile 20000;
+events { worker_connections 16384; }
+http {
+  access_log off; client_body_temp_path $work/b; proxy_temp_path $work/p; fastcgi_temp_path $work/f;
+  uwsgi_temp_path $work/u; scgi_temp_path $work/s; keepalive_requests 1000000000; tcp_nodelay on;
+  upstream mock { server $mock; keepalive 1024; keepalive_requests 1000000000; }
+  server {
+    listen $nginx backlog=4096;
+    location / {
+      proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_buffering off;
+    }
+  }
+}
+NGINX
+cat >"$work/sluice.yaml" <<SLUICE
+resources_file: $work/resources.yaml
+proxy: { addr: "$sluice", workers: 1 ${ENGINE:+, io_engine: $ENGINE} }
+observability:
+  access_log_output: $work/access.log
+  metrics: { prometheus: { addr: "127.0.0.1:18099" } }
+SLUICE
+cat >"$work/resources.yaml" <<RESOURCES
+_format_version: "1"
+provider_keys:
+  - { display_name: mock, provider: openai, adapter: openai, api_key: sk-mock, api_base: "http://$mock/v1" }
+models:
+  - { display_name: "mock/*", provider: openai, model_name: "*", provider_key: mock, cost: { input_per_1k: 0.001, output_per_1k: 0.002 } }
+api_keys:
+  - { display_name: perf, key_env: PERF_KEY, allowed_models: ["mock/*"] }
+RESOURCES
+
+taskset -c 0 nginx -c "$work/nginx.conf" -p "$work" &
+nginx_pid=$!
+PERF_KEY=sk-perf taskset -c 0 "$bin/sluice" --config "$work/sluice.yaml" >"$work/out" 2>"$out/sluice.log" &
+sluice_pid=$!
+for port in 18081 18080; do
+  for _ in $(seq 100); do (: </dev/tcp/127.0.0.1/$port) 2>/dev/null && break; sleep 0.05; done
+done
+
+run() { # NAME ARGS…
+  local name=$1; shift
+  echo "== $name"
+  taskset -c 1 "$bin/sluice-loadtest" run --mock "$mock" --rounds "$rounds" "$@" --json "$out/$name.json" \
+    --target "nginx=http://$nginx,pid=$nginx_pid" \
+    --target "sluice=http://$sluice,pid=$sluice_pid,key=sk-perf,model=mock/*"
+}
+for scenario in $scenarios; do
+  case $scenario in
+    unary-*) run "$scenario" --mode unary --connections "${scenario#unary-}" --duration "$secs" --body-bytes 1000 --reply-bytes 1000 ;;
+    stream-200) run "$scenario" --mode stream --streams 200 --events-per-sec 50 --stream-secs "$secs" ;;
+    stream-1000) run "$scenario" --mode stream --streams 1000 --events-per-sec 30 --stream-secs "$secs" ;;
+    hold-*) run "$scenario" --mode hold --streams "${scenario#hold-}" --event-every-ms 2000 --secs 30 ;;
+    idle-*) run "$scenario" --mode idle --connections "${scenario#idle-}" ;;
+    *) echo "unknown scenario $scenario" >&2; exit 2 ;;
+  esac
+done
