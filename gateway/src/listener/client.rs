@@ -50,6 +50,8 @@ pub(crate) struct Client {
     continue_due: bool,
     /// Body bytes of the current request read so far.
     body_received: u64,
+    /// When the client last took bytes that it had kept waiting.
+    unblocked_at: Instant,
 }
 
 /// What the connection brings next.
@@ -92,6 +94,7 @@ impl Client {
     /// Takes over an accepted connection.
     pub(crate) fn new(worker: Rc<Worker>, socket: Socket, peer: SocketAddr) -> Self {
         Self {
+            unblocked_at: worker.now(),
             worker,
             socket,
             peer,
@@ -292,7 +295,13 @@ impl Client {
                 self.gone = true;
                 return Err(HungUp);
             }
+            self.unblocked_at = self.worker.now();
         }
+    }
+
+    /// When the client last took bytes that it had kept waiting; its connect time before that.
+    pub(crate) fn unblocked_at(&self) -> Instant {
+        self.unblocked_at
     }
 
     /// Whether the connection can carry another request without reading more than

@@ -30,6 +30,9 @@ const COMMENT: &[u8] = b":\n\n";
 /// Bytes relayed before the rest of the worker gets its turn: about 100 microseconds of copying
 /// and system calls.
 const TURN_BYTES: usize = 64 * 1024;
+/// How long the end of the body may lag behind the last event of a stream. An upstream that leaves
+/// it out loses its connection, not the client's time.
+const DONE_GRACE: Duration = Duration::from_secs(1);
 const TOO_LONG: Cow<'static, str> = Cow::Borrowed("an event is longer than the bound");
 
 /// What a stream was worth, for the record.
@@ -65,6 +68,22 @@ pub(crate) struct Relay<'a> {
     /// When the attempt began: the total clock runs from here.
     pub started: Instant,
     pub tally: &'a mut Tally,
+    /// Whether nothing more can come from the upstream.
+    pub upstream_ended: bool,
+}
+
+/// Appends what has arrived of the body to `pending`.
+fn take_body(reply: &mut Reply, pending: &mut Vec<u8>) -> Result<(), Failure> {
+    while !reply.body.is_done() {
+        let arrived = reply.connection.bytes();
+        let piece = reply.body.next(arrived).map_err(Failure::MalformedBody)?;
+        if piece.consumed == 0 {
+            break;
+        }
+        pending.extend_from_slice(&arrived[piece.data]);
+        reply.connection.consume(piece.consumed);
+    }
+    Ok(())
 }
 
 /// What a wait ended with.
@@ -72,6 +91,27 @@ enum Wake {
     Read(io::Result<usize>),
     HungUp,
     Due,
+}
+
+/// When the stream last moved.
+struct Clock {
+    /// The last read of the upstream.
+    read: Instant,
+    /// The last comment.
+    sent: Instant,
+}
+
+impl Clock {
+    fn starting(now: Instant) -> Self {
+        Self {
+            read: now,
+            sent: now,
+        }
+    }
+
+    fn read(&mut self, now: Instant) {
+        self.read = now;
+    }
 }
 
 /// Deadlines of one wait.
@@ -111,47 +151,52 @@ impl Relay<'_> {
         }
         let mut scanner = EventScanner::new(EVENT_BYTES_MAX);
         let mut pending = Vec::new();
-        let mut last_read = self.worker.now();
-        let mut last_sent = last_read;
+        let mut clock = Clock::starting(self.worker.now());
         let mut turn_bytes = 0;
         loop {
-            let ended = self
-                .forward(reply, &mut scanner, &mut pending, &mut turn_bytes)
-                .await?;
-            if ended {
+            if self.forward(reply, &mut scanner, &mut pending).await? {
                 return Ok(());
             }
-            if turn_bytes >= TURN_BYTES {
-                turn_bytes = 0;
-                yield_now().await;
-            }
-            last_sent = last_sent.max(last_read);
             loop {
-                let due = self.due(last_read, last_sent, heartbeat);
+                let due = self.due(&clock, heartbeat);
                 match self.wait(reply, due.first()).await {
                     Wake::Read(Ok(0)) => {
-                        last_read = self.worker.now();
+                        clock.read(self.worker.now());
                         self.at_eof(reply)?;
                         break;
                     }
-                    Wake::Read(Ok(_)) => {
-                        last_read = self.worker.now();
+                    Wake::Read(Ok(count)) => {
+                        clock.read(self.worker.now());
+                        turn_bytes += count;
+                        break;
+                    }
+                    // What matters has arrived, and was sent.
+                    Wake::Read(Err(_)) if self.reader.is_done() => {
+                        self.upstream_ended = true;
                         break;
                     }
                     Wake::Read(Err(error)) => return Err(Failure::Broken(error).into()),
                     Wake::HungUp => return Err(Stop::HungUp),
                     Wake::Due => {
                         let now = self.worker.now();
+                        if self.reader.is_done() {
+                            self.upstream_ended = true;
+                            break;
+                        }
                         due.check(now)?;
                         if due.comment.is_some_and(|at| now >= at) {
                             let mut out = self.worker.buffers.take();
                             out.extend_from_slice(COMMENT);
                             self.send(out, false).await?;
                             self.worker.shard().keep_alive();
-                            last_sent = self.worker.now();
+                            clock.sent = now;
                         }
                     }
                 }
+            }
+            if turn_bytes >= TURN_BYTES {
+                turn_bytes = 0;
+                yield_now().await;
             }
         }
     }
@@ -162,41 +207,41 @@ impl Relay<'_> {
         reply: &mut Reply,
         scanner: &mut EventScanner,
         pending: &mut Vec<u8>,
-        turn_bytes: &mut usize,
     ) -> Result<bool, Stop> {
         if pending.capacity() == 0 {
             *pending = self.worker.buffers.take();
         }
-        while !reply.body.is_done() {
-            let piece = reply
-                .body
-                .next(reply.connection.bytes())
-                .map_err(Failure::MalformedBody)?;
-            if piece.consumed == 0 {
-                break;
-            }
-            pending.extend_from_slice(&reply.connection.bytes()[piece.data]);
-            reply.connection.consume(piece.consumed);
-        }
-        *turn_bytes += pending.len();
+        let taken = take_body(reply, pending);
+        let ended = reply.body.is_done() || self.upstream_ended;
         let mut out = self.worker.buffers.take();
-        let translated = self.translate(reply.body.is_done(), scanner, pending, &mut out);
+        // In its steady state a stream writes events straight into the chunk they travel in.
+        let chunk = (self.tally.head_at.is_some() && self.writer.chunks)
+            .then(|| write::chunk_open(&mut out));
+        let mut translated = self.translate(ended, scanner, pending, &mut out);
         if pending.is_empty() {
             self.worker.buffers.give(std::mem::take(pending));
         }
-        // What came before a failure was good: it is sent before the failure is told.
-        let ended = reply.body.is_done();
-        let translated = match translated {
-            Ok(()) if ended => self.reader.finish(&mut out),
-            other => other,
-        };
+        if ended && translated.is_ok() {
+            translated = self.reader.finish(&mut out);
+        }
         let complete = ended && translated.is_ok();
-        if out.is_empty() && !complete {
+        // What came before a failure was good: it is sent before the failure is told.
+        if let Some(mark) = chunk {
+            write::chunk_close(&mut out, mark);
+            if complete {
+                write::last_chunk(&mut out);
+            }
+            if !out.is_empty() {
+                self.send_framed(&out).await?;
+            }
+            self.worker.buffers.give(out);
+        } else if out.is_empty() && !complete {
             self.worker.buffers.give(out);
         } else {
             self.send(out, complete).await?;
         }
         translated?;
+        taken?;
         Ok(complete)
     }
 
@@ -242,10 +287,14 @@ impl Relay<'_> {
             out.extend_from_slice(&payload);
         }
         self.worker.buffers.give(payload);
-        self.tally.bytes_out += out.len() as u64;
-        let sent = self.client.send(&out).await;
+        let sent = self.send_framed(&out).await;
         self.worker.buffers.give(out);
         sent
+    }
+
+    async fn send_framed(&mut self, bytes: &[u8]) -> Result<(), HungUp> {
+        self.tally.bytes_out += bytes.len() as u64;
+        self.client.send(bytes).await
     }
 
     fn head_once(&mut self, out: &mut Vec<u8>) {
@@ -263,16 +312,22 @@ impl Relay<'_> {
         Err(Stop::Cut(rejection))
     }
 
-    /// The upstream closed the connection: the end of a body without a length, else a failure.
-    fn at_eof(&mut self, reply: &mut Reply) -> Result<(), Stop> {
-        reply.body.at_eof().map_err(|_| {
-            let gone = Rejection::StreamAborted;
-            Stop::Rejected(gone)
-        })
+    /// The upstream closed the connection: the end of a body without a length, or of a stream whose
+    /// last event has come; else a failure.
+    fn at_eof(&mut self, reply: &mut Reply) -> Result<(), Rejection> {
+        self.upstream_ended = true;
+        match reply.body.at_eof() {
+            Err(_) if !self.reader.is_done() => Err(Rejection::StreamAborted),
+            _ => Ok(()),
+        }
     }
 
-    fn due(&self, last_read: Instant, last_sent: Instant, heartbeat: Option<Duration>) -> Due {
-        let silence = if self.tally.events == 0 {
+    fn due(&self, clock: &Clock, heartbeat: Option<Duration>) -> Due {
+        // While the client held a write up, the upstream was not listened to.
+        let quiet_since = clock.read.max(self.client.unblocked_at());
+        let silence = if self.reader.is_done() {
+            Some(DONE_GRACE)
+        } else if self.tally.events == 0 {
             self.clocks.first_event
         } else {
             self.clocks.gap
@@ -280,9 +335,9 @@ impl Relay<'_> {
         let withheld = self.clocks.withhold_head && self.tally.head_at.is_none();
         Due {
             comment: heartbeat
-                .filter(|_| !withheld)
-                .map(|every| last_sent + every),
-            silence: silence.map(|limit| (last_read + limit, limit)),
+                .filter(|_| !withheld && !self.reader.is_done())
+                .map(|every| clock.sent.max(clock.read) + every),
+            silence: silence.map(|limit| (quiet_since + limit, limit)),
             total: self.clocks.total.map(|limit| (self.started + limit, limit)),
         }
     }

@@ -282,6 +282,7 @@ async fn relay_stream(
         clocks: &admitted.clocks,
         started: ctx.started,
         tally: &mut tally,
+        upstream_ended: false,
     };
     let relayed = Box::pin(relay.run(reply)).await;
     ctx.sent(&tally);
