@@ -48,9 +48,9 @@ pub struct WorkerBridge {
 impl WorkerBridge {
     /// Accounts one finished request: counts it and queues its record. When the queue is full the
     /// record is dropped and counted as such.
-    pub fn finish(&self, record: RequestRecord) {
+    pub fn finish(&self, record: Box<RequestRecord>) {
         self.shard.request(&record);
-        if self.records.push(Box::new(record)).is_err() {
+        if self.records.push(record).is_err() {
             self.shard.dropped_record();
         }
     }
@@ -153,7 +153,7 @@ mod tests {
     fn a_full_queue_drops_and_counts_and_never_blocks() {
         let (workers, cold) = build(1, &BucketSettings::default()).unwrap();
         for _ in 0..RECORDS_MAX + 3 {
-            workers[0].finish(record::tests::record());
+            workers[0].finish(Box::new(record::tests::record()));
         }
         for _ in 0..log::EVENTS_MAX + 2 {
             workers[0].log(Event::new(Level::Warn, "m", "d"));

@@ -263,7 +263,7 @@ mod tests {
         let cold = ColdThread::start(bridge, options(Some(Output::File(file)))).unwrap();
         for worker in &workers {
             for _ in 0..100 {
-                worker.finish(record());
+                worker.finish(Box::new(record()));
             }
         }
         assert!(!cold.is_dead());

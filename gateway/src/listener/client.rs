@@ -46,6 +46,7 @@ pub(crate) struct Client {
     undrained: bool,
     gone: bool,
     alarm: Alarm,
+    lent_alarm: Alarm,
     body: BodyReader,
     continue_due: bool,
     /// Body bytes of the current request read so far.
@@ -103,6 +104,7 @@ impl Client {
             undrained: false,
             gone: false,
             alarm: Alarm::default(),
+            lent_alarm: Alarm::default(),
             body: BodyReader::new(BodyLength::None),
             continue_due: false,
             body_received: 0,
@@ -146,7 +148,7 @@ impl Client {
             match self.arrival(deadline).await {
                 Arrival::Bytes => {
                     if head_since.is_none() {
-                        head_since = Some(self.worker.now());
+                        head_since = Some(self.worker.tick());
                     }
                 }
                 Arrival::Expired if head_since.is_some() => return Next::Slow,
@@ -217,8 +219,10 @@ impl Client {
     /// # Errors
     ///
     /// [`HungUp`] where the client left first.
-    pub(crate) async fn until_hangup<F: Future>(&mut self, work: F) -> Result<F::Output, HungUp> {
-        let mut work = pin!(work);
+    pub(crate) async fn until_hangup<F: Future>(
+        &mut self,
+        mut work: Pin<&mut F>,
+    ) -> Result<F::Output, HungUp> {
         poll_fn(|cx| {
             if let Poll::Ready(output) = work.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
@@ -251,6 +255,17 @@ impl Client {
         }
     }
 
+    /// Lends the connection's second alarm out, for work that runs beside this client; give it back,
+    /// so that it is made once per connection.
+    pub(crate) fn lend_alarm(&mut self) -> Alarm {
+        std::mem::take(&mut self.lent_alarm)
+    }
+
+    /// Takes the second alarm back.
+    pub(crate) fn return_alarm(&mut self, alarm: Alarm) {
+        self.lent_alarm = alarm;
+    }
+
     /// Ready once `deadline` has passed.
     pub(crate) fn poll_alarm(
         &mut self,
@@ -279,7 +294,7 @@ impl Client {
             if bytes.is_empty() {
                 return Ok(());
             }
-            let deadline = self.worker.now() + SEND_STALL;
+            let deadline = self.worker.tick() + SEND_STALL;
             let mut room = pin!(self.socket.writable());
             let woken = poll_fn(|cx| {
                 if let Poll::Ready(result) = room.as_mut().poll(cx) {
@@ -295,7 +310,7 @@ impl Client {
                 self.gone = true;
                 return Err(HungUp);
             }
-            self.unblocked_at = self.worker.now();
+            self.unblocked_at = self.worker.tick();
         }
     }
 

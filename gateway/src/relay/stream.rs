@@ -161,12 +161,12 @@ impl Relay<'_> {
                 let due = self.due(&clock, heartbeat);
                 match self.wait(reply, due.first()).await {
                     Wake::Read(Ok(0)) => {
-                        clock.read(self.worker.now());
+                        clock.read(self.worker.tick());
                         self.at_eof(reply)?;
                         break;
                     }
                     Wake::Read(Ok(count)) => {
-                        clock.read(self.worker.now());
+                        clock.read(self.worker.tick());
                         turn_bytes += count;
                         break;
                     }
@@ -178,7 +178,7 @@ impl Relay<'_> {
                     Wake::Read(Err(error)) => return Err(Failure::Broken(error).into()),
                     Wake::HungUp => return Err(Stop::HungUp),
                     Wake::Due => {
-                        let now = self.worker.now();
+                        let now = self.worker.tick();
                         if self.reader.is_done() {
                             self.upstream_ended = true;
                             break;

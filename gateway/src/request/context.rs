@@ -23,7 +23,7 @@ pub(crate) struct Context {
     pub worker: Rc<Worker>,
     pub started: Instant,
     /// The record so far; taken when it is handed over.
-    record: Option<RequestRecord>,
+    record: Option<Box<RequestRecord>>,
 }
 
 impl Context {
@@ -41,7 +41,7 @@ impl Context {
             head.header_all("tracestate"),
         );
         let forwarded = head.header_all(&real_ip.header);
-        let record = RequestRecord {
+        let record = Box::new(RequestRecord {
             request_id,
             trace_id: trace.map(|trace| trace.trace_id.into()),
             finished_unix_ms: 0,
@@ -74,7 +74,7 @@ impl Context {
             finish_reason: None,
             attempts: 0,
             upstream_model: Box::default(),
-        };
+        });
         worker.shard().in_flight(endpoint, 1);
         Self {
             worker: Rc::clone(worker),
@@ -140,7 +140,7 @@ impl Context {
     }
 
     fn hand_over(&mut self) {
-        let total_us = self.micros_to(self.worker.now());
+        let total_us = self.micros_to(self.worker.tick());
         let Some(mut record) = self.record.take() else {
             return;
         };

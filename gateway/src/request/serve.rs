@@ -3,6 +3,7 @@
 //! Runs on the worker that accepted the connection and never leaves it. Bounded by the body limit,
 //! the clocks of the attempt and the client's hang-up, whichever comes first.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use config_sync::model::ApiKey;
@@ -220,9 +221,12 @@ async fn attempt(
     let worker = Rc::clone(&ctx.worker);
     ctx.record().attempts += 1;
     let provider_key = &admitted.route.provider_key;
-    let sending = attempt::send(&worker, provider_key, &admitted.request, &admitted.clocks);
-    let sent = client.until_hangup(sending).await?;
-    let upstream_us = ctx.micros_to(worker.now());
+    let mut alarm = client.lend_alarm();
+    let clocks = &admitted.clocks;
+    let sending = attempt::send(&worker, provider_key, &admitted.request, clocks, &mut alarm);
+    let sent = client.until_hangup(pin!(sending)).await?;
+    client.return_alarm(alarm);
+    let upstream_us = ctx.micros_to(worker.tick());
     ctx.record().upstream_us = Some(upstream_us);
     let labels = &admitted.route.target.labels;
     let reply = sent.map_err(|failure| {
@@ -238,7 +242,10 @@ async fn attempt(
     let retry_after = reply.head.header("retry-after").map(Box::<[u8]>::from);
     let reading = unary::read_body(&worker, reply, error::BODY_BYTES_MAX, Excess::Cut);
     // The status says enough where the body does not come.
-    let body = client.until_hangup(reading).await?.unwrap_or_default();
+    let body = client
+        .until_hangup(pin!(reading))
+        .await?
+        .unwrap_or_default();
     let answer = ErrorAnswer {
         status,
         retry_after: retry_after.as_deref(),
@@ -304,9 +311,10 @@ async fn relay_whole(
     client: &mut Client,
 ) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
-    let body = client
-        .until_hangup(read_whole(&worker, reply, &admitted.clocks, ctx.started))
-        .await??;
+    let mut alarm = client.lend_alarm();
+    let reading = read_whole(&worker, reply, &admitted.clocks, ctx.started, &mut alarm);
+    let body = client.until_hangup(pin!(reading)).await??;
+    client.return_alarm(alarm);
     let answer = openai::response::read(&admitted.call, &admitted.route.provider_key, &body)?;
     let id = ctx.record().request_id.clone();
     let writer = writer(&worker, head, client, &id).for_call(&admitted.call);
@@ -323,7 +331,7 @@ async fn relay_whole(
     record.provider_request_id = answer.provider_request_id;
     record.finish_reason = answer.finish_reason;
     let sent = unary::send(client, &mut out, &edited).await;
-    let head_us = ctx.micros_to(worker.now());
+    let head_us = ctx.micros_to(worker.tick());
     ctx.record().head_us = Some(head_us);
     for buffer in [body, out, edited] {
         worker.buffers.give(buffer);
@@ -338,11 +346,11 @@ async fn read_whole(
     reply: Reply,
     clocks: &Clocks,
     started: Instant,
+    alarm: &mut Alarm,
 ) -> Result<Vec<u8>, Failure> {
-    let mut alarm = Alarm::default();
     let deadline = clocks.total.map(|limit| started + limit);
     let reading = unary::read_body(worker, reply, unary::RESPONSE_BYTES_MAX, Excess::Fails);
-    within(&mut alarm, deadline, reading)
+    within(alarm, deadline, pin!(reading))
         .await
         .unwrap_or_else(|Elapsed| Err(Failure::Timeout(clocks.total.unwrap_or_default())))
 }
@@ -365,7 +373,7 @@ async fn model_list(
     let mut out = worker.buffers.take();
     writer.whole(&worker, 200, &[JSON], &body, &mut out);
     let sent = client.send(&out).await;
-    let head_us = ctx.micros_to(worker.now());
+    let head_us = ctx.micros_to(worker.tick());
     let record = ctx.record();
     record.status = 200;
     record.head_us = Some(head_us);
@@ -393,7 +401,7 @@ async fn reject(
     let mut out = worker.buffers.take();
     write_rejection(&worker, &writer, rejection, &mut out);
     let sent = client.send(&out).await;
-    let head_us = ctx.micros_to(worker.now());
+    let head_us = ctx.micros_to(worker.tick());
     let record = ctx.record();
     record.bytes_out = out.len() as u64;
     record.head_us = sent.is_ok().then_some(head_us);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -57,27 +58,27 @@ pub(crate) async fn send(
     provider_key: &ProviderKey,
     request: &[u8],
     clocks: &Clocks,
+    alarm: &mut Alarm,
 ) -> Result<Reply, Failure> {
     let Some(base) = &provider_key.base else {
         return Err(Failure::NoBase);
     };
-    let mut alarm = Alarm::default();
     let now = worker.now();
     if let Some(transport) = worker.pool.take(base.pool_key, now, &worker.buffers) {
         let connection = Connection::new(transport, base.pool_key, true);
         worker.shard().upstream_reused();
-        match exchange(worker, connection, request, clocks, &mut alarm).await {
+        match exchange(worker, connection, request, clocks, alarm).await {
             Err(Failure::ClosedBeforeHead { reused: true }) => {}
             done => return done,
         }
     }
     let deadline = clocks.connect.map(|limit| worker.now() + limit);
-    let opening = Box::pin(open(worker, base, provider_key));
-    let transport = within(&mut alarm, deadline, opening)
+    let mut opening = Box::pin(open(worker, base, provider_key));
+    let transport = within(alarm, deadline, opening.as_mut())
         .await
         .map_err(|_| Failure::ConnectTimeout(clocks.connect.unwrap_or_default()))??;
     let connection = Connection::new(transport, base.pool_key, false);
-    exchange(worker, connection, request, clocks, &mut alarm).await
+    exchange(worker, connection, request, clocks, alarm).await
 }
 
 /// A fresh connection, TLS included.
@@ -136,7 +137,8 @@ async fn exchange(
             }),
         }
     };
-    match within(alarm, deadline, talk).await {
+    let talked = within(alarm, deadline, pin!(talk)).await;
+    match talked {
         Ok(Ok(head)) => Ok(Reply {
             body: BodyReader::new(head.body()),
             head,

@@ -41,7 +41,7 @@ pub(crate) async fn connect(
         } else if running.is_empty() {
             return Err(failed);
         }
-        let next_at = (!waiting.as_slice().is_empty()).then(|| worker.now() + ATTEMPT_DELAY);
+        let next_at = (!waiting.as_slice().is_empty()).then(|| worker.tick() + ATTEMPT_DELAY);
         match first_of(&mut running, &mut alarm, next_at).await {
             Some(Ok(stream)) => break stream,
             Some(Err(error)) => failed = error,

@@ -56,9 +56,8 @@ pub(crate) struct Elapsed;
 pub(crate) async fn within<F: Future>(
     alarm: &mut Alarm,
     deadline: Option<Instant>,
-    work: F,
+    mut work: Pin<&mut F>,
 ) -> Result<F::Output, Elapsed> {
-    let mut work = std::pin::pin!(work);
     poll_fn(|cx| {
         if let Poll::Ready(output) = work.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));

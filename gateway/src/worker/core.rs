@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use config_sync::publish::SnapshotReader;
 use config_sync::snapshot::Snapshot;
 use monoio::time::Instant;
 
 use super::buffers::Buffers;
+use super::clock::Clock;
 use super::connections::Connections;
 use super::date::HttpDate;
 use crate::bridge::WorkerBridge;
@@ -79,6 +80,7 @@ pub(crate) struct Worker {
     pub connections: Connections,
     pub bridge: WorkerBridge,
     pub ids: RequestIds,
+    pub clock: Clock,
     pub phase: Cell<Phase>,
     /// Upstream connections closed since the last heartbeat.
     pub upstream_closed: Rc<Cell<i64>>,
@@ -114,6 +116,7 @@ impl Worker {
             connections: Connections::default(),
             bridge: parts.bridge,
             ids: RequestIds::from_os(),
+            clock: Clock::new(),
             phase: Cell::new(Phase::Serving),
             upstream_closed: Rc::default(),
             date: HttpDate::default(),
@@ -122,17 +125,19 @@ impl Worker {
         })
     }
 
-    /// The monotonic clock.
+    /// The time of the last wake-up.
     pub(crate) fn now(&self) -> Instant {
-        Instant::now()
+        self.clock.now()
     }
 
-    /// The wall clock, Unix milliseconds.
+    /// The time, read anew: once per wake-up.
+    pub(crate) fn tick(&self) -> Instant {
+        self.clock.tick()
+    }
+
+    /// The wall clock at the last wake-up, Unix milliseconds.
     pub(crate) fn unix_ms(&self) -> i64 {
-        let since = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        self.clock.unix_ms()
     }
 
     /// This worker's counters.

@@ -5,6 +5,7 @@
 
 pub(crate) mod alarm;
 pub(crate) mod buffers;
+mod clock;
 pub(crate) mod connections;
 pub(crate) mod core;
 mod date;

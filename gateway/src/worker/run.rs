@@ -71,6 +71,7 @@ fn background(worker: &Rc<Worker>, work: impl Future<Output = ()> + 'static) {
 /// Shows that the loop turns.
 async fn heartbeat(worker: Rc<Worker>) {
     loop {
+        worker.clock.calibrate();
         worker.shard().turn(worker.unix_ms().unsigned_abs());
         let closed = worker.upstream_closed.take();
         worker.shard().connections(Side::Upstream, -closed);

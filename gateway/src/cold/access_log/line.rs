@@ -12,6 +12,13 @@ const VALUE_CHARS_MAX: usize = 256;
 /// Longest cause of an error, in characters.
 const ERROR_CHARS_MAX: usize = 2_048;
 
+/// The start of a member, made when the program is compiled: its comma, its name and its colon.
+macro_rules! member {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":").as_bytes()
+    };
+}
+
 /// Appends access lines. Keeps the text of the last second, which most lines share.
 #[derive(Debug, Default)]
 pub struct Lines {
@@ -30,39 +37,43 @@ impl Lines {
         } else {
             b"\",\"level\":\"info\",\"message\":\"proxy request completed\""
         });
-        text(out, "request_id", &record.request_id);
-        optional(out, "trace_id", record.trace_id.as_deref());
-        text(out, "method", record.method);
-        text(out, "path", &record.path);
-        number(out, "status", u64::from(record.status));
-        millis(out, "latency_ms", record.total_us);
+        text(out, member!("request_id"), &record.request_id);
+        optional(out, member!("trace_id"), record.trace_id.as_deref());
+        text(out, member!("method"), record.method);
+        text(out, member!("path"), &record.path);
+        number(out, member!("status"), u64::from(record.status));
+        millis(out, member!("latency_ms"), record.total_us);
         who(record, out);
         tokens(record, out);
         timing(record, out);
-        number(out, "bytes_in", record.bytes_in);
-        number(out, "bytes_out", record.bytes_out);
+        number(out, member!("bytes_in"), record.bytes_in);
+        number(out, member!("bytes_out"), record.bytes_out);
         if record.stream {
-            number(out, "events", u64::from(record.events));
+            number(out, member!("events"), u64::from(record.events));
         }
-        optional(out, "error_kind", record.error_kind);
+        optional(out, member!("error_kind"), record.error_kind);
         if let Some(error) = &record.error {
-            key(out, "error");
+            out.extend_from_slice(member!("error"));
             string(out, error, ERROR_CHARS_MAX);
         }
-        text(out, "end", record.end.label());
-        optional(out, "finish_reason", record.finish_reason.as_deref());
+        text(out, member!("end"), record.end.label());
         optional(
             out,
-            "provider_request_id",
+            member!("finish_reason"),
+            record.finish_reason.as_deref(),
+        );
+        optional(
+            out,
+            member!("provider_request_id"),
             record.provider_request_id.as_deref(),
         );
         optional(
             out,
-            "upstream_request_id",
+            member!("upstream_request_id"),
             record.upstream_request_id.as_deref(),
         );
-        number(out, "attempts", u64::from(record.attempts));
-        number(out, "worker", u64::from(record.worker));
+        number(out, member!("attempts"), u64::from(record.attempts));
+        number(out, member!("worker"), u64::from(record.worker));
         out.extend_from_slice(b"}\n");
     }
 
@@ -97,26 +108,26 @@ impl Lines {
 }
 
 fn who(record: &RequestRecord, out: &mut Vec<u8>) {
-    text(out, "inbound_protocol", record.inbound_protocol);
+    text(out, member!("inbound_protocol"), record.inbound_protocol);
     if let Some(target) = &record.target {
-        text(out, "provider", &target.provider);
-        text(out, "served_by_model", &target.model);
+        text(out, member!("provider"), &target.provider);
+        text(out, member!("served_by_model"), &target.model);
     }
     if !record.requested_model.is_empty() {
-        text(out, "model", &record.requested_model);
+        text(out, member!("model"), &record.requested_model);
     }
     if !record.upstream_model.is_empty() {
-        text(out, "upstream_model", &record.upstream_model);
+        text(out, member!("upstream_model"), &record.upstream_model);
     }
     if let Some(caller) = &record.caller {
-        text(out, "api_key_id", &caller.api_key_id);
+        text(out, member!("api_key_id"), &caller.api_key_id);
     }
-    key(out, "client_ip");
+    out.extend_from_slice(member!("client_ip"));
     address(out, record.client_ip);
     if !record.user_agent.is_empty() {
-        text(out, "user_agent", &record.user_agent);
+        text(out, member!("user_agent"), &record.user_agent);
     }
-    key(out, "stream");
+    out.extend_from_slice(member!("stream"));
     out.extend_from_slice(if record.stream { b"true" } else { b"false" });
 }
 
@@ -139,35 +150,35 @@ fn address(out: &mut Vec<u8>, address: IpAddr) {
 
 fn tokens(record: &RequestRecord, out: &mut Vec<u8>) {
     let usage = &record.usage;
-    text(out, "usage_source", usage.source.label());
+    text(out, member!("usage_source"), usage.source.label());
     if usage.source == UsageSource::Absent {
         return;
     }
-    number(out, "prompt_tokens", usage.prompt);
-    number(out, "completion_tokens", usage.completion);
-    number(out, "total_tokens", usage.total);
+    number(out, member!("prompt_tokens"), usage.prompt);
+    number(out, member!("completion_tokens"), usage.completion);
+    number(out, member!("total_tokens"), usage.total);
     for (name, count) in [
-        ("cached_prompt_tokens", usage.cached_prompt),
-        ("reasoning_tokens", usage.reasoning),
+        (member!("cached_prompt_tokens"), usage.cached_prompt),
+        (member!("reasoning_tokens"), usage.reasoning),
     ] {
         if count > 0 {
             number(out, name, count);
         }
     }
     if usage.source == UsageSource::Estimated {
-        key(out, "usage_estimated");
+        out.extend_from_slice(member!("usage_estimated"));
         out.extend_from_slice(b"true");
     }
     if record.cost_micro_usd > 0 {
-        number(out, "cost_micro_usd", record.cost_micro_usd);
+        number(out, member!("cost_micro_usd"), record.cost_micro_usd);
     }
 }
 
 fn timing(record: &RequestRecord, out: &mut Vec<u8>) {
     for (name, micros) in [
-        ("head_ms", record.head_us),
-        ("ttft_ms", record.ttft_us),
-        ("upstream_ms", record.upstream_us),
+        (member!("head_ms"), record.head_us),
+        (member!("ttft_ms"), record.ttft_us),
+        (member!("upstream_ms"), record.upstream_us),
     ] {
         if let Some(micros) = micros {
             millis(out, name, micros);
@@ -175,31 +186,25 @@ fn timing(record: &RequestRecord, out: &mut Vec<u8>) {
     }
 }
 
-fn key(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-fn text(out: &mut Vec<u8>, name: &str, value: &str) {
-    key(out, name);
+fn text(out: &mut Vec<u8>, member: &[u8], value: &str) {
+    out.extend_from_slice(member);
     string(out, value, VALUE_CHARS_MAX);
 }
 
-fn optional(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+fn optional(out: &mut Vec<u8>, member: &[u8], value: Option<&str>) {
     if let Some(value) = value {
-        text(out, name, value);
+        text(out, member, value);
     }
 }
 
-fn number(out: &mut Vec<u8>, name: &str, value: u64) {
-    key(out, name);
+fn number(out: &mut Vec<u8>, member: &[u8], value: u64) {
+    out.extend_from_slice(member);
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Milliseconds with the microseconds as a fraction.
-fn millis(out: &mut Vec<u8>, name: &str, micros: u64) {
-    number(out, name, micros / 1_000);
+fn millis(out: &mut Vec<u8>, member: &[u8], micros: u64) {
+    number(out, member, micros / 1_000);
     let fraction = micros % 1_000;
     if fraction > 0 {
         out.push(b'.');

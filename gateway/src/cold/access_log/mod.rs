@@ -125,7 +125,7 @@ mod tests {
         let mut log = AccessLog::new(Some(writer), ClientTypes::default());
         for worker in &workers {
             for _ in 0..RECORDS_MAX {
-                worker.finish(record());
+                worker.finish(Box::new(record()));
             }
         }
         log.flush_and_stop(&cold.workers, Duration::from_secs(10));
@@ -147,7 +147,7 @@ mod tests {
         let mut log = AccessLog::new(Some(writer), ClientTypes::default());
         for _ in 0..20 {
             for _ in 0..RECORDS_MAX {
-                workers[0].finish(record());
+                workers[0].finish(Box::new(record()));
             }
             log.drain(&cold.workers);
         }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn switched_off_it_still_empties_the_queues() {
         let (workers, cold) = build(1, &BucketSettings::default()).unwrap();
-        workers[0].finish(record());
+        workers[0].finish(Box::new(record()));
         AccessLog::new(None, ClientTypes::default()).drain(&cold.workers);
         assert!(cold.workers[0].records.is_empty());
     }

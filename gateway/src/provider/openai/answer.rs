@@ -104,6 +104,9 @@ impl Answer {
 
 /// `id` without control characters, cut to size.
 pub(super) fn recorded_id(id: &str) -> Box<str> {
+    if id.len() <= ID_CHARS_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return id.into();
+    }
     let kept = id.chars().filter(|character| !character.is_control());
     kept.take(ID_CHARS_MAX).collect::<String>().into()
 }
