@@ -1,6 +1,7 @@
 //! The cold side's options, made from the settings. [boot]
 
 use std::net::TcpListener;
+use std::num::NonZeroU64;
 use std::time::SystemTime;
 
 use super::{BootError, because};
@@ -87,9 +88,9 @@ fn output(
         settings::Output::File(path) => {
             let mut options = FileOptions::new(path.clone());
             options.keep = observability.access_log_keep;
-            if let Some(bytes) = observability.access_log_rotate_bytes {
-                options.bytes_max = bytes.get();
-            }
+            options.bytes_max = observability
+                .access_log_rotate_bytes
+                .map_or(0, NonZeroU64::get);
             Output::File(RotatingFile::open(options)?)
         }
     })

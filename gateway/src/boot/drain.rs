@@ -78,8 +78,13 @@ impl Drain<'_> {
         });
         let leaving = Instant::now();
         while self.in_flight() > 0 || (self.connections() > 0 && leaving.elapsed() < LEAVE) {
-            let too_late = outcome == Outcome::Cut && leaving.elapsed() >= LEAVE;
-            if too_late || self.hurried() {
+            let bound = self.settings.max_drain;
+            let too_late = match outcome {
+                // A request that slipped in at the end is served like the others.
+                Outcome::Complete => bound.is_some_and(|max| started.elapsed() >= max),
+                Outcome::Cut | Outcome::Hurried => true,
+            };
+            if self.hurried() || (too_late && leaving.elapsed() >= LEAVE) {
                 break;
             }
         }

@@ -17,7 +17,7 @@ use monoio::time::Instant;
 use crate::http::h1::{BodyLength, BodyReader, HeadError, HeadScanner, RequestHead, write};
 use crate::sys::Socket;
 use crate::worker::Worker;
-use crate::worker::alarm::Alarm;
+use crate::worker::alarm::{Alarm, Elapsed};
 use crate::worker::inbox::{Filled, Inbox};
 
 /// Longest pause between two bytes of a request body.
@@ -228,6 +228,30 @@ impl Client {
                 return Poll::Ready(Ok(output));
             }
             self.poll_hangup(cx).map(|()| Err(HungUp))
+        })
+        .await
+    }
+
+    /// Runs `work` until `deadline` while watching for the client's hang-up; either drops it.
+    ///
+    /// # Errors
+    ///
+    /// [`HungUp`] where the client left first; [`Elapsed`] at the deadline.
+    pub(crate) async fn until_hangup_or<F: Future>(
+        &mut self,
+        deadline: Option<Instant>,
+        mut work: Pin<&mut F>,
+    ) -> Result<Result<F::Output, Elapsed>, HungUp> {
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(Ok(output)));
+            }
+            if self.poll_hangup(cx).is_ready() {
+                return Poll::Ready(Err(HungUp));
+            }
+            self.alarm
+                .poll_until(cx, deadline)
+                .map(|()| Ok(Err(Elapsed)))
         })
         .await
     }

@@ -5,6 +5,7 @@
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use config_sync::model::ApiKey;
 use config_sync::snapshot::Snapshot;
@@ -17,7 +18,7 @@ use crate::auth;
 use crate::bridge::domain::{AuthDecision, BodyLimitOutcome};
 use crate::endpoint::{self, Call, Endpoint, Routed, models};
 use crate::http::h1::{BodyLength, Method, RequestHead, ResponseHead, Version};
-use crate::listener::client::{BodyFailure, Client, Lingered};
+use crate::listener::client::{BodyFailure, Client, HungUp, Lingered};
 use crate::provider::openai::error::{self, ErrorAnswer};
 use crate::provider::openai::request::Asker;
 use crate::provider::{self, Family, openai};
@@ -32,8 +33,10 @@ use crate::upstream::clocks::Clocks;
 use crate::upstream::failure::Failure;
 use crate::usage;
 use crate::worker::Worker;
-use crate::worker::alarm::{Alarm, Elapsed, within};
+use crate::worker::alarm::Elapsed;
 
+/// How long the body of an upstream's error may take.
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(10);
 /// Where providers put the id of an exchange, first one wins.
 const TRANSPORT_IDS: [&str; 5] = [
     "x-request-id",
@@ -240,12 +243,7 @@ async fn attempt(
         return Ok(reply);
     }
     let retry_after = reply.head.header("retry-after").map(Box::<[u8]>::from);
-    let reading = unary::read_body(&worker, reply, error::BODY_BYTES_MAX, Excess::Cut);
-    // The status says enough where the body does not come.
-    let body = client
-        .until_hangup(pin!(reading))
-        .await?
-        .unwrap_or_default();
+    let body = error_body(&worker, reply, client).await?;
     let answer = ErrorAnswer {
         status,
         retry_after: retry_after.as_deref(),
@@ -253,6 +251,14 @@ async fn attempt(
         now_unix_s: worker.unix_ms() / 1000,
     };
     Err(error::read(&answer, provider_key).into())
+}
+
+/// What comes of an error's body in time; the status says enough without it.
+async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Result<Vec<u8>, HungUp> {
+    let deadline = Some(worker.now() + ERROR_BODY_WAIT);
+    let reading = unary::read_body(worker, reply, error::BODY_BYTES_MAX, Excess::Cut);
+    let read = client.until_hangup_or(deadline, pin!(reading)).await?;
+    Ok(read.ok().and_then(Result::ok).unwrap_or_default())
 }
 
 /// The id under which the provider logs this exchange.
@@ -311,10 +317,7 @@ async fn relay_whole(
     client: &mut Client,
 ) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
-    let mut alarm = client.lend_alarm();
-    let reading = read_whole(&worker, reply, &admitted.clocks, ctx.started, &mut alarm);
-    let body = client.until_hangup(pin!(reading)).await??;
-    client.return_alarm(alarm);
+    let body = read_whole(&worker, reply, &admitted.clocks, ctx.started, client).await?;
     let answer = openai::response::read(&admitted.call, &admitted.route.provider_key, &body)?;
     let id = ctx.record().request_id.clone();
     let writer = writer(&worker, head, client, &id).for_call(&admitted.call);
@@ -340,19 +343,22 @@ async fn relay_whole(
     Ok(writer.keep_alive)
 }
 
-/// The whole body of a unary response, within the total clock.
+/// The whole body of a response, within the total clock; of one that answers a request for a stream
+/// with a document, within a stream's longest silence where it has no total clock.
 async fn read_whole(
     worker: &Worker,
     reply: Reply,
     clocks: &Clocks,
     started: Instant,
-    alarm: &mut Alarm,
-) -> Result<Vec<u8>, Failure> {
-    let deadline = clocks.total.map(|limit| started + limit);
+    client: &mut Client,
+) -> Result<Vec<u8>, Stop> {
+    let limit = clocks.total.or(clocks.gap);
+    let deadline = limit.map(|limit| started + limit);
     let reading = unary::read_body(worker, reply, unary::RESPONSE_BYTES_MAX, Excess::Fails);
-    within(alarm, deadline, pin!(reading))
-        .await
-        .unwrap_or_else(|Elapsed| Err(Failure::Timeout(clocks.total.unwrap_or_default())))
+    match client.until_hangup_or(deadline, pin!(reading)).await? {
+        Ok(read) => Ok(read?),
+        Err(Elapsed) => Err(Failure::Timeout(limit.unwrap_or_default()).into()),
+    }
 }
 
 async fn model_list(

@@ -27,6 +27,9 @@ const REFUSED: &[(&str, IsOn)] = &[
     ("observability.metrics.prometheus.tls", |s| {
         s.observability.prometheus.tls.is_some()
     }),
+    ("observability.metrics.prometheus.bearer_token_file", |s| {
+        s.observability.prometheus.bearer_token_file.is_some()
+    }),
     ("observability.metrics.otlp.enabled", |s| {
         s.observability.metrics_otlp.is_some()
     }),

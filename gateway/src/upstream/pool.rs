@@ -60,12 +60,16 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for too long. The oldest lie at the front.
-    pub(crate) fn sweep(&self, now: Instant) {
+    /// Closes what has been idle for too long (the oldest lie at the front), or, where nothing is
+    /// ever too old, what the upstream has closed.
+    pub(crate) fn sweep(&self, now: Instant, buffers: &Buffers) {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|_, kept| {
             let stale = kept.partition_point(|idle| self.is_stale(idle, now));
             kept.drain(..stale);
+            if self.idle_timeout.is_none() {
+                kept.retain_mut(|idle| idle.transport.is_quiet(buffers));
+            }
             !kept.is_empty()
         });
     }

@@ -82,7 +82,7 @@ async fn heartbeat(worker: Rc<Worker>) {
 async fn sweep(worker: Rc<Worker>) {
     loop {
         monoio::time::sleep(SWEEP_EVERY).await;
-        worker.pool.sweep(worker.now());
+        worker.pool.sweep(worker.now(), &worker.buffers);
     }
 }
 
