@@ -1,5 +1,6 @@
 //! The life of one request, as a list of phases. [ring]
 
+mod answer;
 mod context;
 mod probe;
 mod serve;

@@ -10,30 +10,25 @@ use std::time::Duration;
 use config_sync::model::ApiKey;
 use config_sync::snapshot::Snapshot;
 
-use monoio::time::Instant;
-
+use super::answer::{model_list, reject, relay_stream, relay_whole, write_rejection, writer};
 use super::context::Context;
 use super::probe;
 use crate::auth;
-use crate::bridge::domain::{AuthDecision, BodyLimitOutcome};
-use crate::endpoint::{self, Call, Endpoint, Routed, models};
-use crate::http::h1::{BodyLength, Method, RequestHead, ResponseHead, Version};
-use crate::listener::client::{BodyFailure, Client, HungUp, Lingered};
+use crate::bridge::domain::AuthDecision;
+use crate::endpoint::{self, Call, Endpoint, Routed};
+use crate::http::h1::{BodyLength, RequestHead, ResponseHead};
+use crate::listener::client::{BodyFailure, Client, HungUp};
 use crate::provider::openai::error::{self, ErrorAnswer};
 use crate::provider::openai::request::Asker;
 use crate::provider::{self, Family, openai};
 use crate::rejection::Rejection;
-use crate::relay::stream::{Relay, Tally};
 use crate::relay::unary::{self, Excess};
-use crate::relay::{Header, ResponseWriter, Stop};
+use crate::relay::{ResponseWriter, Stop};
 use crate::request_id;
 use crate::route::{self, Route};
 use crate::upstream::attempt::{self, Reply};
 use crate::upstream::clocks::Clocks;
-use crate::upstream::failure::Failure;
-use crate::usage;
 use crate::worker::Worker;
-use crate::worker::alarm::Elapsed;
 
 /// How long the body of an upstream's error may take.
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(10);
@@ -46,7 +41,6 @@ const TRANSPORT_IDS: [&str; 5] = [
     "x-goog-request-id",
 ];
 const TRANSPORT_ID_BYTES_MAX: usize = 256;
-const JSON: Header<'_> = ("content-type", b"application/json");
 
 /// Serves one request; `true` where the connection can carry another.
 pub(crate) async fn serve(worker: &Rc<Worker>, head: RequestHead, client: &mut Client) -> bool {
@@ -92,10 +86,10 @@ pub(crate) async fn refuse(worker: &Worker, rejection: &Rejection, client: &mut 
 }
 
 /// What is left of a request once it was checked: all that the rest of its life needs.
-struct Admitted {
-    call: Call,
-    route: Route,
-    clocks: Clocks,
+pub(super) struct Admitted {
+    pub(super) call: Call,
+    pub(super) route: Route,
+    pub(super) clocks: Clocks,
     /// The complete upstream request.
     request: Vec<u8>,
 }
@@ -274,180 +268,6 @@ fn is_event_stream(reply: &Reply) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
-async fn relay_stream(
-    ctx: &mut Context,
-    admitted: &Admitted,
-    head: &RequestHead,
-    reply: Reply,
-    client: &mut Client,
-) -> Result<bool, Stop> {
-    let worker = Rc::clone(&ctx.worker);
-    let id = ctx.record().request_id.clone();
-    let writer = writer(&worker, head, client, &id).for_call(&admitted.call);
-    let mut reader =
-        openai::stream::StreamReader::new(&admitted.call, &admitted.route.provider_key);
-    let mut tally = Tally::default();
-    let relay = Relay {
-        worker: &worker,
-        client,
-        writer: &writer,
-        reader: &mut reader,
-        clocks: &admitted.clocks,
-        started: ctx.started,
-        tally: &mut tally,
-        upstream_ended: false,
-    };
-    let relayed = Box::pin(relay.run(reply)).await;
-    ctx.sent(&tally);
-    let record = ctx.record();
-    record.status = 200;
-    record.usage = reader.usage();
-    record.cost_micro_usd =
-        usage::cost_micro_usd(admitted.route.target.cost.as_ref(), &record.usage);
-    record.provider_request_id = reader.provider_request_id().map(Box::from);
-    record.finish_reason = reader.finish_reason().map(Box::from);
-    relayed.map(|()| writer.keep_alive)
-}
-
-async fn relay_whole(
-    ctx: &mut Context,
-    admitted: &Admitted,
-    head: &RequestHead,
-    reply: Reply,
-    client: &mut Client,
-) -> Result<bool, Stop> {
-    let worker = Rc::clone(&ctx.worker);
-    let body = read_whole(&worker, reply, &admitted.clocks, ctx.started, client).await?;
-    let answer = openai::response::read(&admitted.call, &admitted.route.provider_key, &body)?;
-    let id = ctx.record().request_id.clone();
-    let writer = writer(&worker, head, client, &id).for_call(&admitted.call);
-    let mut out = worker.buffers.take();
-    writer.whole_head(&worker, 200, &[JSON], answer.body_len(&body), &mut out);
-    let mut edited = worker.buffers.take();
-    answer.write_body(&body, &mut edited);
-    let record = ctx.record();
-    record.status = 200;
-    record.bytes_out = (out.len() + edited.len()) as u64;
-    record.usage = answer.usage;
-    record.cost_micro_usd =
-        usage::cost_micro_usd(admitted.route.target.cost.as_ref(), &answer.usage);
-    record.provider_request_id = answer.provider_request_id;
-    record.finish_reason = answer.finish_reason;
-    let sent = unary::send(client, &mut out, &edited).await;
-    let head_us = ctx.micros_to(worker.tick());
-    ctx.record().head_us = Some(head_us);
-    for buffer in [body, out, edited] {
-        worker.buffers.give(buffer);
-    }
-    sent?;
-    Ok(writer.keep_alive)
-}
-
-/// The whole body of a response, within the total clock; of one that answers a request for a stream
-/// with a document, within a stream's longest silence where it has no total clock.
-async fn read_whole(
-    worker: &Worker,
-    reply: Reply,
-    clocks: &Clocks,
-    started: Instant,
-    client: &mut Client,
-) -> Result<Vec<u8>, Stop> {
-    let limit = clocks.total.or(clocks.gap);
-    let deadline = limit.map(|limit| started + limit);
-    let reading = unary::read_body(worker, reply, unary::RESPONSE_BYTES_MAX, Excess::Fails);
-    match client.until_hangup_or(deadline, pin!(reading)).await? {
-        Ok(read) => Ok(read?),
-        Err(Elapsed) => Err(Failure::Timeout(limit.unwrap_or_default()).into()),
-    }
-}
-
-async fn model_list(
-    ctx: &mut Context,
-    snapshot: &Snapshot,
-    key: &ApiKey,
-    id: Option<&str>,
-    (head, client): (&RequestHead, &mut Client),
-) -> Result<bool, Stop> {
-    let worker = Rc::clone(&ctx.worker);
-    let mut body = Vec::new();
-    match id {
-        None => models::write_list(snapshot, key, &mut body),
-        Some(id) => models::write_one(snapshot, key, id, &mut body)?,
-    }
-    let request_id = ctx.record().request_id.clone();
-    let writer = writer(&worker, head, client, &request_id);
-    let mut out = worker.buffers.take();
-    writer.whole(&worker, 200, &[JSON], &body, &mut out);
-    let sent = client.send(&out).await;
-    let head_us = ctx.micros_to(worker.tick());
-    let record = ctx.record();
-    record.status = 200;
-    record.head_us = Some(head_us);
-    record.bytes_out = out.len() as u64;
-    worker.buffers.give(out);
-    sent?;
-    Ok(writer.keep_alive)
-}
-
-/// Answers with the rejection's envelope; `true` where the connection can carry another request.
-async fn reject(
-    ctx: &mut Context,
-    head: &RequestHead,
-    rejection: &Rejection,
-    client: &mut Client,
-) -> bool {
-    let worker = Rc::clone(&ctx.worker);
-    let id = ctx.record().request_id.clone();
-    let mut writer = writer(&worker, head, client, &id);
-    // A body of the wrong size or framing is not read to its end.
-    writer.keep_alive &= !matches!(
-        rejection,
-        Rejection::BodyTooLarge { .. } | Rejection::BodyUnreadable | Rejection::BodyTimeout
-    );
-    let mut out = worker.buffers.take();
-    write_rejection(&worker, &writer, rejection, &mut out);
-    let sent = client.send(&out).await;
-    let head_us = ctx.micros_to(worker.tick());
-    let record = ctx.record();
-    record.bytes_out = out.len() as u64;
-    record.head_us = sent.is_ok().then_some(head_us);
-    worker.buffers.give(out);
-    if sent.is_ok() && matches!(rejection, Rejection::BodyTooLarge { .. }) {
-        let endpoint = ctx.record().endpoint;
-        let outcome = match client.linger().await {
-            Lingered::Completed => BodyLimitOutcome::Completed,
-            Lingered::CapReached => BodyLimitOutcome::CapReached,
-            Lingered::Expired => BodyLimitOutcome::Timeout,
-            Lingered::ClientGone => BodyLimitOutcome::ClientReadError,
-        };
-        worker.shard().body_limit(endpoint, outcome);
-    }
-    sent.is_ok() && writer.keep_alive
-}
-
-fn write_rejection(
-    worker: &Worker,
-    writer: &ResponseWriter,
-    rejection: &Rejection,
-    out: &mut Vec<u8>,
-) {
-    let mut body = worker.buffers.take();
-    rejection.write_envelope(&writer.request_id, &mut body);
-    let mut seconds = itoa::Buffer::new();
-    let retry_after = rejection
-        .retry_after_secs()
-        .map(|secs| seconds.format(secs));
-    let mut headers = vec![JSON];
-    if let Some(secs) = retry_after {
-        headers.push(("retry-after", secs.as_bytes()));
-    }
-    if let Some(allow) = rejection.allow() {
-        headers.push(("allow", allow.as_bytes()));
-    }
-    writer.whole(worker, rejection.status(), &headers, &body, out);
-    worker.buffers.give(body);
-}
-
 /// The path after the operator's rules; `None` where no rule matches.
 fn rewritten_path(worker: &Worker, head: &RequestHead) -> Option<String> {
     let rules = &worker.settings.rewrites;
@@ -474,14 +294,4 @@ fn request_id_of(worker: &Worker, head: &RequestHead) -> Box<str> {
 
 fn mint(worker: &Worker) -> Box<str> {
     Box::from(worker.ids.mint(&mut [0; request_id::MINTED_ID_BYTES]))
-}
-
-fn writer(worker: &Worker, head: &RequestHead, client: &Client, id: &str) -> ResponseWriter {
-    ResponseWriter {
-        request_id: Box::from(id),
-        keep_alive: head.keep_alive() && !worker.is_draining() && client.can_be_kept(),
-        chunks: head.version() == Version::Http11,
-        head_only: *head.method() == Method::Head,
-        call_id: false,
-    }
 }

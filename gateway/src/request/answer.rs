@@ -1,0 +1,224 @@
+//! The answer to a request: relayed, listed or refused. [ring]
+
+use std::pin::pin;
+use std::rc::Rc;
+
+use config_sync::model::ApiKey;
+use config_sync::snapshot::Snapshot;
+use monoio::time::Instant;
+
+use super::context::Context;
+use super::serve::Admitted;
+use crate::bridge::domain::BodyLimitOutcome;
+use crate::endpoint::models;
+use crate::http::h1::{Method, RequestHead, Version};
+use crate::listener::client::{Client, Lingered};
+use crate::provider::openai;
+use crate::rejection::Rejection;
+use crate::relay::stream::{Relay, Tally};
+use crate::relay::unary::{self, Excess};
+use crate::relay::{Header, ResponseWriter, Stop};
+use crate::upstream::attempt::Reply;
+use crate::upstream::clocks::Clocks;
+use crate::upstream::failure::Failure;
+use crate::usage;
+use crate::worker::Worker;
+use crate::worker::alarm::Elapsed;
+
+const JSON: Header<'_> = ("content-type", b"application/json");
+
+/// Relays an event stream and notes what it was worth; `true` where the connection can carry another
+/// request.
+pub(super) async fn relay_stream(
+    ctx: &mut Context,
+    admitted: &Admitted,
+    head: &RequestHead,
+    reply: Reply,
+    client: &mut Client,
+) -> Result<bool, Stop> {
+    let worker = Rc::clone(&ctx.worker);
+    let id = ctx.record().request_id.clone();
+    let writer = writer(&worker, head, client, &id).for_call(&admitted.call);
+    let mut reader =
+        openai::stream::StreamReader::new(&admitted.call, &admitted.route.provider_key);
+    let mut tally = Tally::default();
+    let relay = Relay {
+        worker: &worker,
+        client,
+        writer: &writer,
+        reader: &mut reader,
+        clocks: &admitted.clocks,
+        started: ctx.started,
+        tally: &mut tally,
+        upstream_ended: false,
+    };
+    let relayed = Box::pin(relay.run(reply)).await;
+    ctx.sent(&tally);
+    let record = ctx.record();
+    record.status = 200;
+    record.usage = reader.usage();
+    record.cost_micro_usd =
+        usage::cost_micro_usd(admitted.route.target.cost.as_ref(), &record.usage);
+    record.provider_request_id = reader.provider_request_id().map(Box::from);
+    record.finish_reason = reader.finish_reason().map(Box::from);
+    relayed.map(|()| writer.keep_alive)
+}
+
+/// Reads a whole response, edits it and sends it on; `true` where the connection can carry another
+/// request.
+pub(super) async fn relay_whole(
+    ctx: &mut Context,
+    admitted: &Admitted,
+    head: &RequestHead,
+    reply: Reply,
+    client: &mut Client,
+) -> Result<bool, Stop> {
+    let worker = Rc::clone(&ctx.worker);
+    let body = read_whole(&worker, reply, &admitted.clocks, ctx.started, client).await?;
+    let answer = openai::response::read(&admitted.call, &admitted.route.provider_key, &body)?;
+    let id = ctx.record().request_id.clone();
+    let writer = writer(&worker, head, client, &id).for_call(&admitted.call);
+    let mut out = worker.buffers.take();
+    writer.whole_head(&worker, 200, &[JSON], answer.body_len(&body), &mut out);
+    let mut edited = worker.buffers.take();
+    answer.write_body(&body, &mut edited);
+    let record = ctx.record();
+    record.status = 200;
+    record.bytes_out = (out.len() + edited.len()) as u64;
+    record.usage = answer.usage;
+    record.cost_micro_usd =
+        usage::cost_micro_usd(admitted.route.target.cost.as_ref(), &answer.usage);
+    record.provider_request_id = answer.provider_request_id;
+    record.finish_reason = answer.finish_reason;
+    let sent = unary::send(client, &mut out, &edited).await;
+    let head_us = ctx.micros_to(worker.tick());
+    ctx.record().head_us = Some(head_us);
+    for buffer in [body, out, edited] {
+        worker.buffers.give(buffer);
+    }
+    sent?;
+    Ok(writer.keep_alive)
+}
+
+/// The whole body of a response, within the total clock; of one that answers a request for a stream
+/// with a document, within a stream's longest silence where it has no total clock.
+async fn read_whole(
+    worker: &Worker,
+    reply: Reply,
+    clocks: &Clocks,
+    started: Instant,
+    client: &mut Client,
+) -> Result<Vec<u8>, Stop> {
+    let limit = clocks.total.or(clocks.gap);
+    let deadline = limit.map(|limit| started + limit);
+    let reading = unary::read_body(worker, reply, unary::RESPONSE_BYTES_MAX, Excess::Fails);
+    match client.until_hangup_or(deadline, pin!(reading)).await? {
+        Ok(read) => Ok(read?),
+        Err(Elapsed) => Err(Failure::Timeout(limit.unwrap_or_default()).into()),
+    }
+}
+
+/// Answers with the models that `key` may use, or with one of them.
+pub(super) async fn model_list(
+    ctx: &mut Context,
+    snapshot: &Snapshot,
+    key: &ApiKey,
+    id: Option<&str>,
+    (head, client): (&RequestHead, &mut Client),
+) -> Result<bool, Stop> {
+    let worker = Rc::clone(&ctx.worker);
+    let mut body = Vec::new();
+    match id {
+        None => models::write_list(snapshot, key, &mut body),
+        Some(id) => models::write_one(snapshot, key, id, &mut body)?,
+    }
+    let request_id = ctx.record().request_id.clone();
+    let writer = writer(&worker, head, client, &request_id);
+    let mut out = worker.buffers.take();
+    writer.whole(&worker, 200, &[JSON], &body, &mut out);
+    let sent = client.send(&out).await;
+    let head_us = ctx.micros_to(worker.tick());
+    let record = ctx.record();
+    record.status = 200;
+    record.head_us = Some(head_us);
+    record.bytes_out = out.len() as u64;
+    worker.buffers.give(out);
+    sent?;
+    Ok(writer.keep_alive)
+}
+
+/// Answers with the rejection's envelope; `true` where the connection can carry another request.
+pub(super) async fn reject(
+    ctx: &mut Context,
+    head: &RequestHead,
+    rejection: &Rejection,
+    client: &mut Client,
+) -> bool {
+    let worker = Rc::clone(&ctx.worker);
+    let id = ctx.record().request_id.clone();
+    let mut writer = writer(&worker, head, client, &id);
+    // A body of the wrong size or framing is not read to its end.
+    writer.keep_alive &= !matches!(
+        rejection,
+        Rejection::BodyTooLarge { .. } | Rejection::BodyUnreadable | Rejection::BodyTimeout
+    );
+    let mut out = worker.buffers.take();
+    write_rejection(&worker, &writer, rejection, &mut out);
+    let sent = client.send(&out).await;
+    let head_us = ctx.micros_to(worker.tick());
+    let record = ctx.record();
+    record.bytes_out = out.len() as u64;
+    record.head_us = sent.is_ok().then_some(head_us);
+    worker.buffers.give(out);
+    if sent.is_ok() && matches!(rejection, Rejection::BodyTooLarge { .. }) {
+        let endpoint = ctx.record().endpoint;
+        let outcome = match client.linger().await {
+            Lingered::Completed => BodyLimitOutcome::Completed,
+            Lingered::CapReached => BodyLimitOutcome::CapReached,
+            Lingered::Expired => BodyLimitOutcome::Timeout,
+            Lingered::ClientGone => BodyLimitOutcome::ClientReadError,
+        };
+        worker.shard().body_limit(endpoint, outcome);
+    }
+    sent.is_ok() && writer.keep_alive
+}
+
+/// Appends a whole answer with the rejection's envelope.
+pub(super) fn write_rejection(
+    worker: &Worker,
+    writer: &ResponseWriter,
+    rejection: &Rejection,
+    out: &mut Vec<u8>,
+) {
+    let mut body = worker.buffers.take();
+    rejection.write_envelope(&writer.request_id, &mut body);
+    let mut seconds = itoa::Buffer::new();
+    let retry_after = rejection
+        .retry_after_secs()
+        .map(|secs| seconds.format(secs));
+    let mut headers = vec![JSON];
+    if let Some(secs) = retry_after {
+        headers.push(("retry-after", secs.as_bytes()));
+    }
+    if let Some(allow) = rejection.allow() {
+        headers.push(("allow", allow.as_bytes()));
+    }
+    writer.whole(worker, rejection.status(), &headers, &body, out);
+    worker.buffers.give(body);
+}
+
+/// What all answers to one request have in common, as things stand.
+pub(super) fn writer(
+    worker: &Worker,
+    head: &RequestHead,
+    client: &Client,
+    id: &str,
+) -> ResponseWriter {
+    ResponseWriter {
+        request_id: Box::from(id),
+        keep_alive: head.keep_alive() && !worker.is_draining() && client.can_be_kept(),
+        chunks: head.version() == Version::Http11,
+        head_only: *head.method() == Method::Head,
+        call_id: false,
+    }
+}
