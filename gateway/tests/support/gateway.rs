@@ -111,6 +111,11 @@ impl Setup {
     /// Starts the process and does not wait.
     pub fn spawn(mut self) -> Gateway {
         let dir = tempfile::tempdir().expect("a directory");
+        if !self.wrapper.is_empty() {
+            // A wrapper may give up the rights to the owner's directory.
+            let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+            std::fs::set_permissions(dir.path(), open).unwrap();
+        }
         let resources = dir.path().join("resources.yaml");
         let config = dir.path().join("config.json");
         self.config["resources_file"] = resources.to_str().into();
