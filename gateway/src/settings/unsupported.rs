@@ -46,6 +46,10 @@ const WITHOUT_EFFECT: &[(&str, IsOn)] = &[
         s.admin.is_some()
     }),
     (
+        "managed.snapshot_cache_path has no effect: a resources file is its own copy",
+        |s| s.snapshot_cache.is_some(),
+    ),
+    (
         "bedrock_endpoint_url has no effect: this version has no guardrails",
         |s| s.bedrock_endpoint_url.is_some(),
     ),
