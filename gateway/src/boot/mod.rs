@@ -61,9 +61,6 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         tracing::warn!("{warning}");
     }
     let trust = Arc::new(Trust::load(&settings.upstream.tls).map_err(BootError)?);
-    if settings.upstream.tls.accept_any_certificate {
-        tracing::warn!("upstream.tls.verify is false: any certificate is accepted");
-    }
     let status = ConfigStatus::new("file");
     let (mut publisher, cell) = Publisher::new(Snapshot::empty());
     let file = resources_file(&settings)?;
