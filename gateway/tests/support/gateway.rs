@@ -38,6 +38,8 @@ impl Engine {
 pub struct Setup {
     /// The startup file, as JSON: keys may be replaced before the start.
     pub config: Value,
+    /// The startup file's name and text instead, where not JSON; `{dir}` is the directory of both files.
+    pub config_text: Option<(&'static str, &'static str)>,
     /// The resources file, as JSON.
     pub resources: Value,
     /// Environment on top of the two keys' variables.
@@ -72,6 +74,7 @@ impl Setup {
                 "api_keys": [{"display_name": "caller", "key_env": "CALLER_KEY",
                     "allowed_models": ["m", "embed", "script/*"]}],
             }),
+            config_text: None,
             env: Vec::new(),
             wrapper: Vec::new(),
         }
@@ -117,14 +120,19 @@ impl Setup {
             std::fs::set_permissions(dir.path(), open).unwrap();
         }
         let resources = dir.path().join("resources.yaml");
-        let config = dir.path().join("config.json");
+        let (name, text) = self.config_text.unwrap_or(("config.json", ""));
+        let config = dir.path().join(name);
         self.config["resources_file"] = resources.to_str().into();
         if self.config["observability"]["access_log_output"].is_null() {
             let access_log = dir.path().join("access.log");
             self.config["observability"]["access_log_output"] = access_log.to_str().into();
         }
         std::fs::write(&resources, self.resources.to_string()).unwrap();
-        std::fs::write(&config, self.config.to_string()).unwrap();
+        let text = match text {
+            "" => self.config.to_string(),
+            _ => text.replace("{dir}", dir.path().to_str().unwrap()),
+        };
+        std::fs::write(&config, text).unwrap();
         let program = env!("CARGO_BIN_EXE_sluice").to_owned();
         let mut words = self.wrapper.clone();
         words.extend([program, "--config".into(), config.to_str().unwrap().into()]);

@@ -9,6 +9,7 @@
 
 pub mod gateway;
 pub mod raw;
+pub mod tls;
 
 pub use gateway::{Engine, Gateway, Setup};
 pub use raw::{Raw, Response};

@@ -4,4 +4,8 @@
 mod support;
 
 mod chat;
+mod cli;
 mod engine;
+mod names;
+mod startup;
+mod upstream_tls;
