@@ -3,9 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access_log;
+mod canary;
 mod chat;
 mod cli;
 mod engine;
+mod metrics;
 mod names;
 mod startup;
 mod upstream_tls;
