@@ -111,6 +111,14 @@ impl Template {
         })
     }
 
+    /// What the operator wrote between the placeholders: may be confidential.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Literal(text) => Some(&***text),
+            Part::Var(_) => None,
+        })
+    }
+
     /// Appends the value to `out`. `false`: a placeholder has no value, an empty one, or one that is
     /// no legal header value; then `out` is as before and the header is left out.
     pub fn render<'v>(&self, vars: &impl Fn(Var) -> Option<&'v str>, out: &mut Vec<u8>) -> bool {

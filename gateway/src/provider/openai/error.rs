@@ -11,6 +11,8 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest text that is kept of an error, in bytes.
 const TEXT_BYTES_MAX: usize = 1024;
+/// Default headers and body fields shorter than this are words such as `prod`: they stay readable.
+const SECRET_BYTES_MIN: usize = 8;
 
 /// An answer with a status other than success.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +27,8 @@ pub struct ErrorAnswer<'a> {
 
 /// The rejection for an error answer.
 ///
-/// The key's credential never comes back in it, even if the upstream repeats it.
+/// The key's credential never comes back in it, even if the upstream repeats it; nor does what the
+/// operator has added to headers and body.
 pub fn read(answer: &ErrorAnswer<'_>, key: &ProviderKey) -> Rejection {
     let body = answer.body.get(..BODY_BYTES_MAX).unwrap_or(answer.body);
     let said = parse(body).unwrap_or_else(|| Said {
@@ -114,15 +117,20 @@ fn text_of(members: &Map<String, Value>, name: &str) -> Option<String> {
     }
 }
 
-/// `text` fit to be shown: without the credential and control characters, at most
+/// `text` fit to be shown: without the key's secrets and control characters, at most
 /// [`TEXT_BYTES_MAX`] bytes, with an ellipsis where it was cut. `None` where nothing is left.
 fn fit(text: &str, key: &ProviderKey) -> Option<Box<str>> {
-    let credential = key.api_key.expose();
-    let text = if !credential.is_empty() && text.contains(credential) {
-        text.replace(credential, "***")
-    } else {
-        text.to_owned()
-    };
+    let mut text = text.to_owned();
+    hide(&mut text, key.api_key.expose());
+    let is_long = |part: &&str| part.len() >= SECRET_BYTES_MIN;
+    let headers = key.headers.defaults.iter();
+    headers
+        .flat_map(|(_, value)| value.literals())
+        .filter(is_long)
+        .for_each(|part| hide(&mut text, part));
+    for (_, json) in &key.body.defaults {
+        hide_texts_of(&mut text, &serde_json::from_str(json).unwrap_or_default());
+    }
     let plain = text.replace(char::is_control, " ");
     let plain = plain.trim();
     if plain.len() <= TEXT_BYTES_MAX {
@@ -131,6 +139,22 @@ fn fit(text: &str, key: &ProviderKey) -> Option<Box<str>> {
     let room = TEXT_BYTES_MAX - '…'.len_utf8();
     let cut = plain.get(..plain.floor_char_boundary(room))?;
     Some(format!("{cut}…").into())
+}
+
+fn hide(text: &mut String, secret: &str) {
+    if !secret.is_empty() && text.contains(secret) {
+        *text = text.replace(secret, "***");
+    }
+}
+
+/// Hides every string inside `value`.
+fn hide_texts_of(text: &mut String, value: &Value) {
+    match value {
+        Value::String(part) if part.len() >= SECRET_BYTES_MIN => hide(text, part),
+        Value::Array(items) => items.iter().for_each(|item| hide_texts_of(text, item)),
+        Value::Object(map) => map.values().for_each(|item| hide_texts_of(text, item)),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
@@ -243,6 +267,17 @@ mod tests {
             assert!(message.len() <= 1024, "{length}");
             assert_eq!(message.ends_with('…'), length > 512, "{length}");
         }
+    }
+
+    #[test]
+    fn what_the_operator_adds_to_requests_does_not_come_back() {
+        let key = fixture::provider_key(json!({"request": {
+            "default_headers": {"x-tenant": "tenant-canary-${request.id}", "x-env": "prod"},
+            "default_body_fields": {"user": {"ids": ["field-canary"]}, "n": 1, "tier": "flex"},
+        }}));
+        let said = "tenant-canary-7 and field-canary in prod, flex 1";
+        let got = fit(said, &key);
+        assert_eq!(got.as_deref(), Some("***7 and *** in prod, flex 1"));
     }
 
     #[test]
