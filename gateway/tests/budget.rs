@@ -1,0 +1,230 @@
+//! Allocations of the hot path that needs no ring: per request, and per event of a stream.
+//!
+//! The bounds are what was measured, with no room beyond: whoever adds an allocation says so here.
+
+#![allow(
+    unsafe_code,
+    reason = "an allocator that counts is unsafe by its trait"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::SystemTime;
+
+use config_sync::snapshot::Snapshot;
+use config_sync::source::load_file;
+
+use gateway::auth;
+use gateway::endpoint::{self, Call, Routed};
+use gateway::http::h1::{self, Limits, Method, RequestHead};
+use gateway::http::sse::{EVENT_BYTES_MAX, EventScanner};
+use gateway::provider::openai::request::{self, Asker};
+use gateway::provider::openai::response;
+use gateway::provider::openai::stream::{Seen, StreamReader};
+use gateway::route::{self, Route};
+
+/// Allocations of one unary request, from the bytes of its head to those of its answer.
+const PER_REQUEST_MAX: u64 = 11;
+/// Allocations of a stream beside those of its events.
+const PER_STREAM_MAX: u64 = 6;
+
+/// Counts allocations of the calling thread: tests run in parallel.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // Gone at the very end of a thread, when nobody counts any more.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is handed to `System` as it came; counting neither allocates nor unwinds.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of this very function.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What `work` allocates.
+fn allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = ALLOCATIONS.get();
+    let result = work();
+    (result, ALLOCATIONS.get() - before)
+}
+
+const RESOURCES: &str = r#"
+_format_version: "1"
+provider_keys:
+  - {display_name: main, provider: openai, adapter: openai, api_key: sk-up, api_base: "http://up.test/v1"}
+models:
+  - {display_name: fast, provider: openai, model_name: gpt, provider_key: main}
+api_keys:
+  - {display_name: bot, key_env: KEY, allowed_models: ["fast"]}
+"#;
+
+fn snapshot() -> Snapshot {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r.yaml");
+    std::fs::write(&path, RESOURCES).unwrap();
+    let env = |_: &str| Some("sk-caller".to_owned());
+    load_file(&path, &env, 1, SystemTime::now())
+        .unwrap()
+        .snapshot
+}
+
+fn body(stream: bool) -> Vec<u8> {
+    let content = "word ".repeat(200);
+    serde_json::json!({"model": "fast", "stream": stream, "messages": [{"role": "user", "content": content}]})
+        .to_string()
+        .into_bytes()
+}
+
+fn head(body: &[u8]) -> Vec<u8> {
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway.test\r\nuser-agent: OpenAI/Python 1.99.1\r\n\
+         accept: application/json\r\naccept-encoding: gzip, deflate\r\nauthorization: Bearer sk-caller\r\n\
+         x-stainless-lang: python\r\nx-stainless-os: Linux\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Every phase before the upstream; `out` gets the upstream request.
+fn admit(
+    snapshot: &Snapshot,
+    head: &[u8],
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> (RequestHead, Call, Route) {
+    let parsed = h1::parse_request(head, &Limits::default()).expect("a head");
+    let (head, _) = parsed.expect("a whole head");
+    let Routed::Endpoint(endpoint, _) = endpoint::route(head.method(), head.path()) else {
+        panic!("an endpoint");
+    };
+    let key = auth::identify(snapshot, &head, 0).expect("a caller");
+    let call = endpoint::parse(endpoint, body).expect("a call");
+    let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let route = route::resolve(snapshot, key, &call.model, client).expect("a route");
+    let asker = Asker {
+        head: &head,
+        key,
+        request_id: "0123456789",
+    };
+    request::write(&route, &call, body, &asker, out).expect("a request");
+    (head, call, route)
+}
+
+#[test]
+fn a_request_stays_within_its_allocations() {
+    let snapshot = snapshot();
+    let body = body(false);
+    let head = head(&body);
+    let answer = br#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hello there"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}"#;
+    let answer_head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: r1\r\ncontent-length: {}\r\n\r\n",
+        answer.len()
+    );
+    // As a worker's: warm, and handed on from request to request.
+    let (mut out, mut edited) = (Vec::with_capacity(16 * 1024), Vec::with_capacity(16 * 1024));
+    let mut counts = Vec::new();
+    for _ in 0..3 {
+        out.clear();
+        edited.clear();
+        let ((_head, call, route), before) =
+            allocations(|| admit(&snapshot, &head, &body, &mut out));
+        let ((), after) = allocations(|| {
+            let parsed =
+                h1::parse_response(answer_head.as_bytes(), &Method::Post, &Limits::default());
+            let (head, _) = parsed.expect("a head").expect("a whole head");
+            assert_eq!(head.status(), 200);
+            let reply = response::read(&call, &route.provider_key, answer).expect("an answer");
+            reply.write_body(answer, &mut edited);
+        });
+        counts.push((before, after));
+    }
+    assert!(out.starts_with(b"POST /v1/chat/completions HTTP/1.1\r\nhost: up.test\r\n"));
+    assert!(String::from_utf8_lossy(&edited).contains(r#""model":"fast""#));
+    let last = counts[2];
+    println!("allocations of a request, up to and from the upstream: {counts:?}");
+    assert_eq!(counts[1], last, "a steady state");
+    assert!(
+        last.0 + last.1 <= PER_REQUEST_MAX,
+        "{last:?} allocations, budget {PER_REQUEST_MAX}"
+    );
+}
+
+fn event(number: usize) -> String {
+    let chunk = serde_json::json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1,
+        "model": "gpt-4o-2024-08-06", "choices": [{"index": 0, "delta": {"content": format!("w{number:04}\n\"")},
+        "finish_reason": null}], "usage": null});
+    format!("data: {chunk}\n\n")
+}
+
+#[test]
+fn an_event_of_a_stream_allocates_nothing_once_the_stream_is_under_way() {
+    let snapshot = snapshot();
+    let body = body(true);
+    let head = head(&body);
+    let mut request = Vec::with_capacity(16 * 1024);
+    let (_, call, route) = admit(&snapshot, &head, &body, &mut request);
+    let events: Vec<String> = (0..1000).map(event).collect();
+    let mut out = Vec::with_capacity(16 * 1024);
+
+    let ((mut scanner, mut reader), opening) = allocations(|| {
+        let reader = StreamReader::new(&call, &route.provider_key);
+        (EventScanner::new(EVENT_BYTES_MAX), reader)
+    });
+    let mut take = |text: &str, out: &mut Vec<u8>| {
+        out.clear();
+        let end = scanner.next_event(text.as_bytes()).expect("an event");
+        let end = end.expect("a whole event");
+        reader.event(&text.as_bytes()[..end], out).expect("a chunk")
+    };
+    let (_, first) = allocations(|| take(&events[0], &mut out));
+    let (seen, rest) = allocations(|| {
+        let mut seen = 0;
+        for event in &events[1..] {
+            seen += usize::from(take(event, &mut out) == Seen::Content);
+        }
+        seen
+    });
+    assert_eq!(seen, 999);
+    assert!(
+        String::from_utf8_lossy(&out).contains(r#""model":"fast""#),
+        "the name is replaced"
+    );
+    println!(
+        "allocations of a stream: {opening} to open, {first} for its first event, {rest} for 999 more"
+    );
+    assert_eq!(rest, 0, "allocations of 999 events");
+    assert!(
+        opening + first <= PER_STREAM_MAX,
+        "{opening} + {first}, budget {PER_STREAM_MAX}"
+    );
+}
