@@ -2,6 +2,7 @@
 //!
 //! The bounds are what was measured, with no room beyond: whoever adds an allocation says so here.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 #![allow(
     unsafe_code,
     reason = "an allocator that counts is unsafe by its trait"

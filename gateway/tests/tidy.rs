@@ -1,5 +1,7 @@
 //! What the layout promises: which thread runs a module, what it may import, how it is written.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

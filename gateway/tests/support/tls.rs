@@ -44,7 +44,7 @@ impl Authority {
 
     /// A certificate for the server `name`.
     pub fn server(&self, name: &str) -> Leaf {
-        self.sign(CertificateParams::new([name.to_owned()]).unwrap())
+        self.sign(&CertificateParams::new([name.to_owned()]).unwrap())
     }
 
     /// A certificate for the server `name` whose time is over.
@@ -52,17 +52,17 @@ impl Authority {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
-        self.sign(params)
+        self.sign(&params)
     }
 
     /// A certificate for a client.
     pub fn client(&self) -> Leaf {
         let mut params = CertificateParams::new(["client".to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(params)
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Leaf {
+    fn sign(&self, params: &CertificateParams) -> Leaf {
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
         let key = key.serialize_pem();
@@ -106,20 +106,21 @@ pub struct TlsUpstream {
 impl TlsUpstream {
     /// Serves with `leaf` on a port of the kernel's choice. What is answered is chosen by the model
     /// of the body, see [`answer`].
-    pub fn start(leaf: &Leaf, behaviour: Behaviour) -> Self {
-        let config = Arc::new(config(leaf, &behaviour));
+    pub fn start(leaf: &Leaf, behaviour: &Behaviour) -> Self {
+        let config = Arc::new(config(leaf, behaviour));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let failures: Arc<Mutex<Vec<String>>> = Arc::default();
         let (sink, failed) = (Arc::clone(&seen), Arc::clone(&failures));
+        let drip = behaviour.drip;
         std::thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
                 let (sink, failed) = (Arc::clone(&sink), Arc::clone(&failed));
                 let session = ServerConnection::new(Arc::clone(&config)).unwrap();
                 let wire = Wire {
                     stream: stream.unwrap(),
-                    drip: behaviour.drip,
+                    drip,
                 };
                 std::thread::spawn(move || {
                     if let Err(error) = serve(connection, session, wire, &sink) {

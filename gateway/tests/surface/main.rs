@@ -1,5 +1,7 @@
 //! The gateway from outside: the real binary, raw sockets, a scripted upstream.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -29,6 +29,9 @@ impl Sample {
     }
 }
 
+/// A family without its prefix, labels, and the sum of the series that have them.
+type Expected<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
 /// A scrape, read strictly.
 struct Scrape {
     samples: Vec<Sample>,
@@ -151,7 +154,7 @@ on_both_engines! {
         let scrape = Scrape::of(&gateway);
         let chat = ("endpoint", "/v1/chat/completions");
         let embeddings = ("endpoint", "/v1/embeddings");
-        let cases: &[(&str, &[(&str, &str)], f64)] = &[
+        let cases: &[Expected<'_>] = &[
             ("requests_total", &[], 15.0),
             ("requests_total", &[("status", "200")], 7.0),
             ("requests_total", &[("status", "401"), ("outcome", "client_error"), ("model", "unknown")], 3.0),

@@ -16,13 +16,13 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(behaviour: Behaviour) -> Self {
+    fn new(behaviour: &Behaviour) -> Self {
         let authority = Authority::new();
         let leaf = authority.server("localhost");
         Self::with(authority, &leaf, behaviour)
     }
 
-    fn with(authority: Authority, leaf: &Leaf, behaviour: Behaviour) -> Self {
+    fn with(authority: Authority, leaf: &Leaf, behaviour: &Behaviour) -> Self {
         let files = tempfile::tempdir().unwrap();
         Self {
             upstream: TlsUpstream::start(leaf, behaviour),
@@ -97,7 +97,7 @@ fn refused(gateway: &Gateway, cause: &str) {
 
 on_both_engines! {
     fn answers_and_streams_come_through(engine) {
-        let scene = Scene::new(Behaviour::default());
+        let scene = Scene::new(&Behaviour::default());
         let gateway = scene.trusting(engine).start();
         assert_eq!(content(&ask(&gateway, "plain", false)), "hi");
         let stream = ask(&gateway, "stream", true);
@@ -117,7 +117,7 @@ on_both_engines! {
     fn connections_are_used_again_and_new_ones_resume_the_session(engine) {
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
             let behaviour = Behaviour { only: Some(version), ..Behaviour::default() };
-            let scene = Scene::new(behaviour);
+            let scene = Scene::new(&behaviour);
             let gateway = scene.trusting(engine).start();
             for _ in 0..3 {
                 ask(&gateway, "plain", false);
@@ -137,7 +137,7 @@ on_both_engines! {
     fn records_cut_anywhere_make_the_same_answer(engine) {
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
             let behaviour = Behaviour { drip: true, only: Some(version), ..Behaviour::default() };
-            let scene = Scene::new(behaviour);
+            let scene = Scene::new(&behaviour);
             let gateway = scene.trusting(engine).start();
             assert_eq!(content(&ask(&gateway, "plain", false)), "hi");
             let stream = ask(&gateway, "stream", true);
@@ -148,7 +148,7 @@ on_both_engines! {
     }
 
     fn a_mebibyte_passes_in_both_directions(engine) {
-        let scene = Scene::new(Behaviour::default());
+        let scene = Scene::new(&Behaviour::default());
         let gateway = scene.trusting(engine).start();
         let prompt: String = ('a'..='z').cycle().take(1 << 20).collect();
         let mut body = chat("script/large", false);
@@ -166,7 +166,7 @@ on_both_engines! {
     }
 
     fn an_unknown_authority_is_refused_and_the_cause_stays_in_the_log(engine) {
-        let scene = Scene::new(Behaviour::default());
+        let scene = Scene::new(&Behaviour::default());
         let gateway = scene.distrusting(engine).start();
         refused(&gateway, "UnknownIssuer");
         wait_for("the server to be told", || (!scene.upstream.failures().is_empty()).then_some(()));
@@ -174,7 +174,7 @@ on_both_engines! {
     }
 
     fn an_end_without_a_closing_alert_is_a_cut_unless_the_length_was_known(engine) {
-        let scene = Scene::new(Behaviour::default());
+        let scene = Scene::new(&Behaviour::default());
         let gateway = scene.trusting(engine).start();
         assert_eq!(content(&ask(&gateway, "until-close", false)), "hi");
         assert_eq!(content(&ask(&gateway, "length-then-vanish", false)), "hi");
@@ -193,7 +193,7 @@ on_both_engines! {
 fn a_certificate_for_another_name_is_refused() {
     let authority = Authority::new();
     let leaf = authority.server("elsewhere.test");
-    let scene = Scene::with(authority, &leaf, Behaviour::default());
+    let scene = Scene::with(authority, &leaf, &Behaviour::default());
     refused(
         &scene.trusting(Engine::IoUring).start(),
         "not valid for name",
@@ -204,13 +204,13 @@ fn a_certificate_for_another_name_is_refused() {
 fn a_certificate_whose_time_is_over_is_refused() {
     let authority = Authority::new();
     let leaf = authority.expired("localhost");
-    let scene = Scene::with(authority, &leaf, Behaviour::default());
+    let scene = Scene::with(authority, &leaf, &Behaviour::default());
     refused(&scene.trusting(Engine::IoUring).start(), "expired");
 }
 
 #[test]
 fn an_upstream_that_speaks_no_tls_is_refused() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(&Behaviour::default());
     let mut setup = scene.trusting(Engine::IoUring);
     let plain = crate::support::mock();
     let base = format!("https://localhost:{}/v1", plain.port());
@@ -222,7 +222,7 @@ fn an_upstream_that_speaks_no_tls_is_refused() {
 fn an_address_is_a_name_that_certificates_can_hold() {
     let authority = Authority::new();
     let leaf = authority.server("127.0.0.1");
-    let scene = Scene::with(authority, &leaf, Behaviour::default());
+    let scene = Scene::with(authority, &leaf, &Behaviour::default());
     let mut setup = scene.trusting(Engine::IoUring);
     let base = format!("https://{}/v1", scene.upstream.addr);
     setup.resources["provider_keys"][0]["api_base"] = base.into();
@@ -231,7 +231,7 @@ fn an_address_is_a_name_that_certificates_can_hold() {
 
 #[test]
 fn a_provider_keys_own_authority_counts_for_that_key_alone() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(&Behaviour::default());
     let mut setup = scene.distrusting(Engine::IoUring);
     let mut trusting = setup.resources["provider_keys"][0].clone();
     trusting["display_name"] = "trusting".into();
@@ -253,7 +253,7 @@ fn a_provider_keys_own_authority_counts_for_that_key_alone() {
 fn verification_can_be_switched_off_for_the_deployment_with_a_warning() {
     let authority = Authority::new();
     let leaf = authority.expired("elsewhere.test");
-    let scene = Scene::with(authority, &leaf, Behaviour::default());
+    let scene = Scene::with(authority, &leaf, &Behaviour::default());
     let gateway = scene
         .distrusting(Engine::IoUring)
         .with("upstream.tls.verify", false)
@@ -273,7 +273,7 @@ fn verification_can_be_switched_off_for_the_deployment_with_a_warning() {
 
 #[test]
 fn verification_can_be_switched_off_for_one_provider_key_with_a_warning() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(&Behaviour::default());
     let mut setup = scene.distrusting(Engine::IoUring);
     setup.resources["provider_keys"][0]["tls"] = json!({"verify": false});
     let gateway = setup.start();
@@ -295,7 +295,7 @@ on_both_engines! {
                 only: Some(version),
                 ..Behaviour::default()
             };
-            let scene = Scene::with(authority, &leaf, behaviour);
+            let scene = Scene::with(authority, &leaf, &behaviour);
             let without = scene.trusting(engine).start();
             assert_eq!(ask(&without, "plain", false).status, 502);
             assert_eq!(without.access_lines(1)[0]["error_kind"], "transport_error");
@@ -312,7 +312,7 @@ on_both_engines! {
 
 #[test]
 fn a_client_key_that_does_not_fit_stops_the_boot() {
-    let scene = Scene::new(Behaviour::default());
+    let scene = Scene::new(&Behaviour::default());
     let (one, other) = (scene.authority.client(), scene.authority.client());
     let mut gateway = scene
         .trusting(Engine::IoUring)
