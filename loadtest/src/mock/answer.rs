@@ -79,8 +79,7 @@ pub(super) async fn run(
     };
     let mut response = Response::new(peer, &script, framing);
     if let Some(bytes) = &script.fault.raw {
-        response.raw(bytes);
-        response.flush().await?;
+        response.raw_body(bytes).await?;
         return Ok(!script.wire.close);
     }
     if let Some(status @ 300..) = script.fault.status {

@@ -27,6 +27,7 @@
 //! | `interim_n` | number | 1 | how many of them |
 //! | `te` | `chunked`, `length`, `close` | streams `chunked`, else `length` | framing of the body |
 //! | `split` | bytes | whole | the body in pieces of that size, each one send and one chunk |
+//! | `split_at` | bytes | whole | so many bytes of the body, or of `raw`, in pieces of their own, the rest after them |
 //! | `split_ms` | ms | 0 | between pieces |
 //! | `split_wire` | bytes | whole | all bytes, head and framing too, in sends of that size |
 //! | `slow_body_ms` | ms | 0 | between the two halves of a unary body |
@@ -94,6 +95,7 @@ Keys of a script, `key=value` joined with `,`, from the header x-mock-script, el
   interim_n                      how many of them
   te                             framing of the body
   split                          the body in pieces of that size, each one send and one chunk
+  split_at                       so many bytes of the body, or of raw, in pieces of their own, the rest after them
   split_ms                       between pieces
   split_wire                     all bytes, head and framing too, in sends of that size
   slow_body_ms                   between the two halves of a unary body

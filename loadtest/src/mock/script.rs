@@ -37,6 +37,7 @@ pub const KEYS: &[&str] = &[
     "interim_n",
     "te",
     "split",
+    "split_at",
     "split_ms",
     "split_wire",
     "slow_body_ms",
@@ -76,7 +77,7 @@ pub struct Pace {
     pub gap: Duration,
     /// Between the two halves of a unary body.
     pub slow_body: Duration,
-    /// Between two pieces of `split` or `split_wire`.
+    /// Between two pieces of `split`, `split_at` or `split_wire`.
     pub split: Duration,
 }
 
@@ -253,6 +254,8 @@ pub struct Wire {
     pub framing: Option<Framing>,
     /// Body bytes per piece; each piece is one send, and one chunk if the body is chunked.
     pub split: Option<usize>,
+    /// Body bytes, or bytes of `raw`, of a first piece; the rest follows.
+    pub split_at: Option<usize>,
     /// Bytes per send, heads and framing included.
     pub split_wire: Option<usize>,
     /// `connection: close`.

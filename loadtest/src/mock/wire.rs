@@ -41,6 +41,8 @@ pub(super) struct Response<'p> {
     /// `connection: close` was announced, or the body ends with the connection.
     pub(super) close: bool,
     pending: Vec<u8>,
+    /// Body bytes left of the first piece of `split_at`.
+    first_left: usize,
 }
 
 impl<'p> Response<'p> {
@@ -54,6 +56,7 @@ impl<'p> Response<'p> {
             framing,
             close: script.wire.close || framing == Framing::Close || torn,
             pending: Vec::new(),
+            first_left: script.wire.split_at.unwrap_or(0),
         }
     }
 
@@ -102,17 +105,42 @@ impl<'p> Response<'p> {
 
     /// Appends body bytes; with `split` it sends them in pieces at once.
     pub(super) async fn body(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let (first, rest) = self.cut(bytes);
+        if !first.is_empty() {
+            self.frame(first);
+            self.flush().await?;
+            self.pause(self.script.pace.split).await?;
+        }
         let Some(split) = self.script.wire.split else {
-            self.frame(bytes);
+            self.frame(rest);
             return Ok(());
         };
         self.flush().await?;
-        for piece in bytes.chunks(split) {
+        for piece in rest.chunks(split) {
             self.frame(piece);
             self.flush().await?;
             self.pause(self.script.pace.split).await?;
         }
         Ok(())
+    }
+
+    /// Sends bytes outside of any framing, in the pieces that the script asks for.
+    pub(super) async fn raw_body(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let (first, rest) = self.cut(bytes);
+        if !first.is_empty() {
+            self.raw(first);
+            self.flush().await?;
+            self.pause(self.script.pace.split).await?;
+        }
+        self.raw(rest);
+        self.flush().await
+    }
+
+    /// Splits `bytes` where the first piece of `split_at` ends.
+    fn cut<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
+        let (first, rest) = bytes.split_at(self.first_left.min(bytes.len()));
+        self.first_left -= first.len();
+        (first, rest)
     }
 
     /// Appends the end of the body and sends what is left.

@@ -50,6 +50,26 @@ fn a_split_body_comes_in_pieces_of_that_size() {
 }
 
 #[test]
+fn a_body_is_cut_once_at_the_offset_asked_for() {
+    for offset in [1, 7, 300] {
+        let reply = streamed(&format!("events=2,split_at={offset},split_ms=1"));
+        assert_eq!(reply.contents().len(), 2, "{offset}");
+        let raw = String::from_utf8_lossy(&reply.raw_body).into_owned();
+        let sizes: Vec<usize> = raw
+            .split("\r\n")
+            .step_by(2)
+            .map_while(|size| usize::from_str_radix(size, 16).ok())
+            .collect();
+        let ends = sizes.iter().scan(0, |end, size| {
+            *end += size;
+            Some(*end)
+        });
+        assert!(ends.clone().any(|end| end == offset), "{offset}: {sizes:?}");
+    }
+    assert_eq!(unary("split_at=3").json()["object"], "chat.completion");
+}
+
+#[test]
 fn interim_heads_come_first_as_often_as_asked() {
     let head = |script: &str| {
         let mut socket = connect(shared());

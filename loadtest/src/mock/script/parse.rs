@@ -190,6 +190,7 @@ impl Wire {
                 });
             }
             "split" => self.split = Some(size(value)?.max(1)),
+            "split_at" => self.split_at = Some(size(value)?),
             "split_wire" => self.split_wire = Some(size(value)?.max(1)),
             "close" => self.close = flag(value)?,
             _ => return Ok(false),
