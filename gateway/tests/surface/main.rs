@@ -14,3 +14,4 @@ mod metrics;
 mod names;
 mod startup;
 mod upstream_tls;
+mod malformed;
