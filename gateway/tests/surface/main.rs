@@ -15,3 +15,4 @@ mod names;
 mod startup;
 mod upstream_tls;
 mod malformed;
+mod rechunk;
