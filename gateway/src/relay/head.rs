@@ -32,6 +32,12 @@ impl ResponseWriter {
         self
     }
 
+    /// The same for a body of unknown length: without chunks, only the end of the connection ends it.
+    pub(crate) fn for_stream(mut self) -> Self {
+        self.keep_alive &= self.chunks;
+        self
+    }
+
     /// Appends the status line and the headers that every response has.
     pub(crate) fn open(&self, worker: &Worker, status: u16, out: &mut Vec<u8>) {
         write::status_line(out, status);
@@ -45,6 +51,9 @@ impl ResponseWriter {
         }
         if !self.keep_alive {
             write::header(out, "connection", b"close");
+        } else if !self.chunks {
+            // An HTTP/1.0 client takes silence for a close.
+            write::header(out, "connection", b"keep-alive");
         }
     }
 

@@ -38,7 +38,9 @@ pub(super) async fn relay_stream(
 ) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
     let id = ctx.record().request_id.clone();
-    let writer = writer(&worker, head, client, &id).for_call(&admitted.call);
+    let writer = writer(&worker, head, client, &id)
+        .for_call(&admitted.call)
+        .for_stream();
     let mut reader =
         openai::stream::StreamReader::new(&admitted.call, &admitted.route.provider_key);
     let mut tally = Tally::default();
