@@ -137,6 +137,10 @@ impl Relay<'_> {
                 }
                 Ok(())
             }
+            // The client has all of it: how the upstream's body ends concerns only the connection.
+            Err(Stop::Rejected(_)) if self.reader.is_done() && self.tally.head_at.is_some() => {
+                Ok(self.send(Vec::new(), true).await?)
+            }
             Err(Stop::Rejected(rejection)) if self.tally.head_at.is_some() => {
                 self.cut(rejection).await
             }
