@@ -17,3 +17,4 @@ mod names;
 mod rechunk;
 mod startup;
 mod upstream_tls;
+mod upstream_faults;
