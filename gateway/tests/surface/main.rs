@@ -10,6 +10,7 @@ mod canary;
 mod chat;
 mod cli;
 mod engine;
+mod endpoints;
 mod http;
 mod malformed;
 mod metrics;
