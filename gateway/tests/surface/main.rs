@@ -7,10 +7,12 @@ mod support;
 
 mod access_log;
 mod canary;
+mod callers;
 mod chat;
 mod cli;
 mod engine;
 mod endpoints;
+mod headers;
 mod http;
 mod malformed;
 mod metrics;
