@@ -1,6 +1,7 @@
 //! The gateway from outside: the real binary, raw sockets, a scripted upstream.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail it")]
 
 #[path = "../support/mod.rs"]
 mod support;
