@@ -1,7 +1,8 @@
 //! What a broken upstream does to its own caller, and that it does nothing to the next one.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use serde_json::{Value, json};
 
@@ -386,6 +387,21 @@ fn run_faults(engine: Engine, stream: bool, faults: &[(&str, Want)]) {
     }
 }
 
+/// Reads one chat request and answers it.
+fn answer_one(stream: &mut TcpStream) {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    while !seen.ends_with(b"}]}") {
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) => seen.extend_from_slice(&buffer[..count]),
+            _ => return,
+        }
+    }
+    let body = r#"{"id":"c","choices":[]}"#;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+    let _ = stream.write_all(format!("{head}{body}").as_bytes());
+}
+
 /// An upstream that answers `per_connection` requests on each connection and then closes it
 /// without a word.
 fn forgetful_upstream(per_connection: usize) -> SocketAddr {
@@ -393,22 +409,30 @@ fn forgetful_upstream(per_connection: usize) -> SocketAddr {
     let addr = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
-            for _ in 0..per_connection {
-                let mut seen = Vec::new();
-                let mut buffer = [0; 4096];
-                while !seen.ends_with(b"}]}") {
-                    match stream.read(&mut buffer) {
-                        Ok(count @ 1..) => seen.extend_from_slice(&buffer[..count]),
-                        _ => break,
-                    }
-                }
-                let body = r#"{"id":"c","choices":[]}"#;
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-                let _ = stream.write_all(format!("{head}{body}").as_bytes());
-            }
+            (0..per_connection).for_each(|_| answer_one(&mut stream));
         }
     });
     addr
+}
+
+/// An upstream that answers one request on each connection and then, told to, sends `unasked` over
+/// it and says so.
+fn chatty_upstream(unasked: &'static [u8]) -> (SocketAddr, Sender<()>, Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (go, told) = channel();
+    let (say, done) = channel();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept() {
+            answer_one(&mut stream);
+            let Ok(()) = told.recv() else { return };
+            stream.write_all(unasked).unwrap();
+            open.push(stream);
+            say.send(()).unwrap();
+        }
+    });
+    (addr, go, done)
 }
 
 fn start(engine: Engine) -> (Gateway, SocketAddr) {
@@ -433,6 +457,22 @@ on_both_engines! {
                 raw.send(&post(CHAT, &chat("m", false)));
                 let answer = raw.response();
                 assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+            }
+        }
+    }
+
+    fn a_pooled_connection_with_unasked_bytes_in_it_is_not_used_again(engine) {
+        for unasked in [&b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nEARLY"[..], b"H", b"\r\n"] {
+            let (addr, go, done) = chatty_upstream(unasked);
+            let gateway = Setup::new(engine, addr).start();
+            let mut raw = gateway.connect();
+            for round in 0..5 {
+                raw.send(&post(CHAT, &chat("m", false)));
+                let answer = raw.response();
+                assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+                assert_eq!(answer.json()["id"], "c");
+                go.send(()).unwrap();
+                done.recv().unwrap();
             }
         }
     }
