@@ -36,8 +36,8 @@ pub struct UpstreamSettings {
     /// kept for as long as the upstream keeps it.
     pub pool_idle_timeout: Option<Duration>,
     /// `pool_max_idle_per_host`: unused connections kept per worker and target, at most 65 535; 0:
-    /// none is kept. Default none, unbounded: as many as were ever open at once within
-    /// `pool_idle_timeout_secs`. File descriptors at rest: workers × targets × this.
+    /// none is kept. Default none: the pool's own bound. File descriptors at rest: workers ×
+    /// targets × this.
     pub pool_max_idle_per_host: Option<usize>,
     /// `retries`: further attempts where neither the model nor its group says. Default 2, at most
     /// 100; 0 disables.
