@@ -223,6 +223,7 @@ fn read_unenforced(fields: &Fields<'_>) -> Vec<&'static str> {
     let found = [
         ("rate_limit", unenforced::rate_limit(fields, "rate_limit")),
         ("cooldown", unenforced::cooldown(fields, "cooldown")),
+        ("retries", fields.has("retries")),
         (
             "background_model_check",
             unenforced::background_model_check(fields, "background_model_check"),
