@@ -66,7 +66,7 @@ fn check(
     raw::expand_lists(&mut tree, &problems);
     let overrides = merge(&mut tree, variables, &problems);
     let settings = checked::settings(&tree, &problems, &context);
-    unsupported::check(&settings, &problems, &context);
+    unsupported::check(&tree, &settings, &problems, &context);
     if !overrides.ignored.is_empty() {
         let names = overrides.ignored.join(", ");
         context.warn(format!(

@@ -138,6 +138,21 @@ fn every_documented_default_is_the_checked_default() {
 }
 
 #[test]
+fn the_annotated_example_states_the_defaults() {
+    let example = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/sluice.annotated.yaml"
+    );
+    let (stated, warnings) = load(Path::new(example), std::iter::empty()).expect("valid");
+    // All that it sets to something else, or that has no default.
+    let own = "resources_file: /etc/sluice/resources.yaml\nproxy: {addr: '127.0.0.1:3000'}\n\
+        observability: {metrics: {prometheus: {addr: '127.0.0.1:9090'}}}\n";
+    let (settings, _) = load_yaml(own, &[]).expect("valid");
+    assert_eq!(format!("{stated:#?}"), format!("{settings:#?}"));
+    assert_eq!(warnings, [""; 0]);
+}
+
+#[test]
 fn an_absent_block_reads_like_an_empty_and_a_null_one() {
     let blocks = [
         "observability",
@@ -281,6 +296,19 @@ fn features_of_later_versions_are_refused_only_when_switched_on() {
 }
 
 #[test]
+fn keys_without_an_effect_are_warned_about_once_where_they_are_written() {
+    let unread = "upstream: {retries: 2, timeout_ms: 5}\nmanaged: {snapshot_cache_path: ''}\n\
+        observability: {metrics: {buckets: {a2a_ttfb: [1], guardrail_latency: null}}}\n";
+    let (_, warnings) = minimal_and(unread, &[]).expect("valid");
+    let want = [
+        "upstream.retries has no effect in this version",
+        "managed.snapshot_cache_path has no effect in this version",
+        "observability.metrics.buckets.a2a_ttfb has no effect in this version",
+    ];
+    assert_eq!(warnings, want);
+}
+
+#[test]
 fn tls_of_listeners_is_refused_until_it_is_served() {
     let dir = tempfile::tempdir().expect("a directory");
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
@@ -298,6 +326,20 @@ fn tls_of_listeners_is_refused_until_it_is_served() {
     let metrics = format!("observability: {{metrics: {{prometheus: {{tls: {tls}}}}}}}");
     let got = problems_of(minimal_and(&metrics, &[]));
     let want = "observability.metrics.prometheus.tls: not supported by this version";
+    assert_eq!(got, [want]);
+}
+
+#[test]
+fn a_token_for_metrics_is_refused_until_it_is_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let token = dir.path().join("token");
+    std::fs::write(&token, "sk-metrics").expect("written");
+    let file = format!("{{bearer_token_file: '{}'}}", token.display());
+    let got = problems_of(minimal_and(
+        &format!("observability: {{metrics: {{prometheus: {file}}}}}"),
+        &[],
+    ));
+    let want = "observability.metrics.prometheus.bearer_token_file: not supported by this version";
     assert_eq!(got, [want]);
 }
 

@@ -3,7 +3,7 @@
 //! The keys are read and checked like all others, so that a file is right or wrong for good; only
 //! what is switched on is refused, or warned about where the gateway serves as well without it.
 
-use config_sync::tree::Problems;
+use config_sync::tree::{Problems, Value};
 
 use super::checked::{Settings, SourceSettings};
 use super::field::Context;
@@ -55,12 +55,25 @@ const WITHOUT_EFFECT: &[(&str, IsOn)] = &[
     ),
 ];
 
-/// Notes what is switched on and not supported.
-pub(super) fn check(settings: &Settings, problems: &Problems, context: &Context<'_>) {
+/// JSON pointers to keys whose value, whatever it is, has no effect.
+const UNREAD: &[&str] = &[
+    "/upstream/retries",
+    "/managed/snapshot_cache_path",
+    "/observability/metrics/buckets/guardrail_latency",
+    "/observability/metrics/buckets/a2a_ttfb",
+];
+
+/// Notes what is switched on and not supported, and what is written and not read.
+pub(super) fn check(tree: &Value, settings: &Settings, problems: &Problems, context: &Context<'_>) {
     for (path, _) in REFUSED.iter().filter(|(_, is_on)| is_on(settings)) {
         problems.push(*path, "not supported by this version");
     }
     for (message, _) in WITHOUT_EFFECT.iter().filter(|(_, is_on)| is_on(settings)) {
         context.warn(*message);
+    }
+    let written = |pointer: &&&str| tree.pointer(pointer).is_some_and(|value| !value.is_null());
+    for pointer in UNREAD.iter().filter(written) {
+        let key = pointer.trim_start_matches('/').replace('/', ".");
+        context.warn(format!("{key} has no effect in this version"));
     }
 }
