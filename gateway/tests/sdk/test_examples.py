@@ -16,6 +16,7 @@ ENV = {
     "OPENAI_API_KEY": "sk-upstream",
     "GROQ_API_KEY": "gsk-upstream",
     "TEAM_A_KEY": "sk-team-a",
+    "MY_SLUICE_KEY": "sk-mine",
     "CALLER_KEY": "sk-caller",
     "UPSTREAM_KEY": "sk-upstream",
 }
@@ -53,6 +54,15 @@ def test_the_annotated_startup_file_shows_on_loopback_only():
     served = yaml.safe_load((EXAMPLES / "sluice.annotated.yaml").read_text())
     addresses = [served["proxy"]["addr"], served["observability"]["metrics"]["prometheus"]["addr"]]
     assert all(address.startswith("127.0.0.1:") for address in addresses)
+
+
+def test_the_files_of_the_readme_pass(tmp_path):
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    startup, resources = tmp_path / "sluice.yaml", tmp_path / "resources.yaml"
+    for file, text in zip([startup, resources], blocks, strict=True):
+        file.write_text(text)
+    assert sluice("check", "--config", str(startup))[::2] == (0, "")
+    assert sluice("validate", "--resources", str(resources))[::2] == (0, "")
 
 
 def paths(value, at=""):
