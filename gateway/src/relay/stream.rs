@@ -180,6 +180,8 @@ impl Relay<'_> {
                         break;
                     }
                     Wake::Read(Err(error)) => return Err(Failure::Broken(error).into()),
+                    // A caller that leaves after the last event has all it asked for.
+                    Wake::HungUp if self.reader.is_done() => return Ok(()),
                     Wake::HungUp => return Err(Stop::HungUp),
                     Wake::Due => {
                         let now = self.worker.tick();
