@@ -7,12 +7,12 @@
 mod support;
 
 mod access_log;
-mod canary;
 mod callers;
+mod canary;
 mod chat;
 mod cli;
-mod engine;
 mod endpoints;
+mod engine;
 mod headers;
 mod http;
 mod malformed;
@@ -20,5 +20,5 @@ mod metrics;
 mod names;
 mod rechunk;
 mod startup;
-mod upstream_tls;
 mod upstream_faults;
+mod upstream_tls;
