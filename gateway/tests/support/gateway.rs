@@ -91,6 +91,13 @@ impl Setup {
         self
     }
 
+    /// Changes the resources file.
+    #[must_use]
+    pub fn resources(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(&mut self.resources);
+        self
+    }
+
     /// Starts the gateway and waits until it serves.
     pub fn start(self) -> Gateway {
         let mut gateway = self.spawn();
@@ -247,6 +254,28 @@ impl Gateway {
         })
     }
 
+    /// Waits for the access line of the request with this id.
+    pub fn access_line(&self, id: &str) -> Value {
+        wait_for(&format!("the access line of {id}"), || {
+            let mut lines = self.access_lines(0).into_iter();
+            lines.find(|line| line["request_id"] == id)
+        })
+    }
+
+    /// Requests being served, by the gauge.
+    pub fn in_flight(&self) -> f64 {
+        self.metric("sluice_proxy_in_flight_requests", &[])
+    }
+
+    /// Resident memory.
+    pub fn rss_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        number.and_then(|kib| kib.parse().ok()).expect("a number")
+    }
+
     /// Where access lines go.
     pub fn access_log(&self) -> PathBuf {
         self.dir.path().join("access.log")
@@ -294,6 +323,18 @@ pub fn post(path: &str, body: &Value) -> Vec<u8> {
         body.len()
     )
     .into_bytes()
+}
+
+/// `request` under an id of the caller's choice.
+pub fn named(id: &str, request: Vec<u8>) -> Vec<u8> {
+    let at = request.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    let (line, rest) = request.split_at(at);
+    [
+        line,
+        format!("x-sluice-request-id: {id}\r\n").as_bytes(),
+        rest,
+    ]
+    .concat()
 }
 
 /// The body of a chat request.

@@ -7,10 +7,12 @@
     reason = "each test binary uses its own part"
 )]
 
+pub mod black_hole;
 pub mod gateway;
 pub mod raw;
 pub mod tls;
 
+pub use black_hole::BlackHole;
 pub use gateway::{Engine, Gateway, Setup};
 pub use raw::{Raw, Response};
 
@@ -42,6 +44,41 @@ pub fn upstream_requests(mock: SocketAddr) -> Vec<serde_json::Value> {
         .or_else(|| value["requests"].as_array())
         .expect("a list")
         .clone()
+}
+
+/// What the upstream at `mock` has recorded of the request with this id, if it came.
+pub fn upstream_request(mock: SocketAddr, id: &str) -> Option<serde_json::Value> {
+    let mut records = upstream_requests(mock).into_iter();
+    records.find(|record| {
+        let headers = record["headers"].as_array().into_iter().flatten();
+        let mut ids = headers.filter(|pair| pair[0] == "x-sluice-request-id");
+        ids.any(|pair| pair[1] == id)
+    })
+}
+
+/// Connections that the upstream at `mock` has open.
+pub fn upstream_connections(mock: SocketAddr) -> u64 {
+    let mut raw = Raw::connect(mock);
+    raw.send(b"GET /__mock/connections HTTP/1.1\r\nhost: mock\r\n\r\n");
+    raw.response().json()["open"].as_u64().expect("a number")
+}
+
+/// The wall clock, which the mock's records use too.
+pub fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    u64::try_from(since.expect("after 1970").as_millis()).expect("a while to go")
+}
+
+/// Numbers of the scripted content events in `text`, in their order.
+pub fn event_numbers(text: &str) -> Vec<u64> {
+    let starts = ["\"content\":\"e", "\"text\":\"e"];
+    let lines = text.split(['\n', '\r']);
+    lines
+        .filter_map(|line| {
+            let rest = starts.iter().find_map(|start| line.split_once(start))?.1;
+            rest.split(' ').next()?.parse().ok()
+        })
+        .collect()
 }
 
 /// Waits until `probe` has an answer.

@@ -89,6 +89,22 @@ impl Raw {
         linger.expect("the socket takes options");
     }
 
+    /// Bytes that arrived and were not read.
+    pub fn waiting(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.stream).expect("a socket can tell")
+    }
+
+    /// Waits until no more arrives: the other side has nothing to send, or cannot.
+    pub fn wait_until_blocked(&self) {
+        let (mut seen, mut still) = (0, 0);
+        super::wait_for("the other side to be blocked", || {
+            let waiting = self.waiting();
+            still = if waiting == seen { still + 1 } else { 0 };
+            seen = waiting;
+            (seen > 0 && still >= 20).then_some(())
+        });
+    }
+
     /// Reads once more; `false` at the end of the stream or after a reset.
     pub fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];

@@ -22,3 +22,4 @@ mod rechunk;
 mod startup;
 mod upstream_faults;
 mod upstream_tls;
+mod hangup;
