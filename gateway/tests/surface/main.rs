@@ -22,4 +22,6 @@ mod rechunk;
 mod startup;
 mod upstream_faults;
 mod upstream_tls;
+mod clocks;
 mod hangup;
+mod streams;
