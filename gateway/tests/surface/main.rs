@@ -9,6 +9,8 @@ mod support;
 mod access_log;
 mod callers;
 mod canary;
+mod accounting;
+mod backpressure;
 mod chat;
 mod cli;
 mod endpoints;
