@@ -101,18 +101,19 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 #[macro_export]
 macro_rules! on_both_engines {
     ($($(#[$meta:meta])* fn $name:ident($engine:ident) $body:block)*) => {$(
-        $(#[$meta])*
         mod $name {
             #[allow(unused_imports)]
             use super::*;
 
             fn check($engine: $crate::support::Engine) $body
 
+            $(#[$meta])*
             #[test]
             fn on_io_uring() {
                 check($crate::support::Engine::IoUring);
             }
 
+            $(#[$meta])*
             #[test]
             fn on_epoll() {
                 check($crate::support::Engine::Epoll);

@@ -196,6 +196,17 @@ impl Raw {
         (size > 0).then_some(data)
     }
 
+    /// The data of the chunks that are left of a body whose head and first bytes were read with
+    /// [`Raw::until`], its framing included where the first chunk goes on.
+    pub fn rest_of_stream(&mut self) -> Vec<u8> {
+        let mut data = self.until(b"\n\n\r\n");
+        data.truncate(data.len() - 2);
+        while let Some(chunk) = self.chunk() {
+            data.extend(chunk);
+        }
+        data
+    }
+
     fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.inbox.len() < count {
             assert!(

@@ -25,5 +25,8 @@ mod startup;
 mod upstream_faults;
 mod upstream_tls;
 mod clocks;
+mod drain;
 mod hangup;
+mod reload;
+mod soak;
 mod streams;
