@@ -326,7 +326,7 @@ pub fn post(path: &str, body: &Value) -> Vec<u8> {
 }
 
 /// `request` under an id of the caller's choice.
-pub fn named(id: &str, request: Vec<u8>) -> Vec<u8> {
+pub fn named(id: &str, request: &[u8]) -> Vec<u8> {
     let at = request.iter().position(|&byte| byte == b'\n').unwrap() + 1;
     let (line, rest) = request.split_at(at);
     [

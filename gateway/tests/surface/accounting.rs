@@ -101,7 +101,7 @@ const ENDINGS: [Ending; 28] = [
 fn drive(gateway: &Gateway, mock: std::net::SocketAddr) {
     let answered = |id: &str, request: Vec<u8>| {
         let mut raw = gateway.connect();
-        raw.send(&named(id, request));
+        raw.send(&named(id, &request));
         raw.response();
     };
     let scripted = |id: &str, script: &str, stream: bool| {
@@ -140,7 +140,7 @@ fn drive(gateway: &Gateway, mock: std::net::SocketAddr) {
     scripted("error-event", "error_at=2", true);
     scripted("stalled", "stall_at=2", true);
     let mut raw = gateway.connect();
-    let mut request = named("left-body", post(CHAT, &chat("m", false)));
+    let mut request = named("left-body", &post(CHAT, &chat("m", false)));
     request.pop();
     raw.send(&request);
     wait_for("the head to be read", || {
@@ -151,7 +151,7 @@ fn drive(gateway: &Gateway, mock: std::net::SocketAddr) {
     let mut raw = gateway.connect();
     raw.send(&named(
         "left-head",
-        post(CHAT, &chat("script/head_ms=300", false)),
+        &post(CHAT, &chat("script/head_ms=300", false)),
     ));
     wait_for("the upstream to be asked", || {
         upstream_request(mock, "left-head")
@@ -161,7 +161,7 @@ fn drive(gateway: &Gateway, mock: std::net::SocketAddr) {
     let mut raw = gateway.connect();
     raw.send(&named(
         "left-stream",
-        post(CHAT, &chat("script/gap_ms=300", true)),
+        &post(CHAT, &chat("script/gap_ms=300", true)),
     ));
     raw.until(b"\"e0 ");
     drop(raw);
@@ -295,7 +295,7 @@ on_both_engines! {
         ];
         for (id, request) in requests {
             let mut raw = gateway.connect();
-            raw.send(&named(id, request));
+            raw.send(&named(id, &request));
             let answer = raw.response();
             assert_eq!(answer.status, 200, "{}", answer.text());
             let line = gateway.access_line(id);

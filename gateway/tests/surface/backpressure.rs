@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -59,6 +60,64 @@ fn pour(stream: &mut TcpStream, events: usize, sent: &AtomicU64) {
     let _ = stream.write_all(b"data: [DONE]\n\n");
 }
 
+/// An upstream that sends, after the head of one stream, what it is given.
+struct Faucet {
+    addr: SocketAddr,
+    feed: Sender<Vec<u8>>,
+}
+
+impl Faucet {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (feed, given) = channel::<Vec<u8>>();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 16 * 1024]);
+            let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+            let _ = stream.write_all(head);
+            for bytes in given {
+                let _ = stream.write_all(&bytes);
+            }
+        });
+        Self { addr, feed }
+    }
+
+    /// Sends a content event of at least `size` bytes; returns its length.
+    fn event(&self, number: usize, size: usize) -> u64 {
+        let content = format!("e{number} {}", "x".repeat(size));
+        let delta = json!({"choices": [{"index": 0, "delta": {"content": content}}]});
+        let event = format!("data: {delta}\n\n");
+        self.feed.send(event.clone().into()).unwrap();
+        event.len() as u64
+    }
+}
+
+/// Whether the gateway holds some of `sent` bytes, because the client's socket takes no more.
+fn is_held_up(gateway: &Gateway, raw: &Raw, sent: u64) -> bool {
+    let mut still = 0;
+    let mut seen = 0;
+    wait_for("the bytes to pass or to stand still", || {
+        let passed = unacknowledged(gateway, raw) + raw.waiting();
+        still = if passed == seen { still + 1 } else { 0 };
+        seen = passed;
+        (passed >= sent || (raw.waiting() > 0 && still >= 60)).then_some(passed < sent)
+    })
+}
+
+/// Bytes in the gateway's send buffer towards the client.
+fn unacknowledged(gateway: &Gateway, raw: &Raw) -> u64 {
+    let hex = |addr: SocketAddr| format!("0100007F:{:04X}", addr.port());
+    let (local, remote) = (hex(gateway.addr), hex(raw.stream().local_addr().unwrap()));
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
+    let rows = table
+        .lines()
+        .map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let mut rows = rows.filter(|row| row.get(1..3) == Some(&[&*local, &*remote]));
+    let queue = rows.next().and_then(|row| row.get(4)?.split(':').next());
+    queue.map_or(0, |hex| u64::from_str_radix(hex, 16).expect("a number"))
+}
+
 /// What a paced stream brought, and its longest pause.
 fn paced(gateway: SocketAddr, script: &str) -> (Vec<u64>, Duration) {
     let mut raw = Raw::connect(gateway);
@@ -87,6 +146,12 @@ impl Drop for Raise<'_> {
 #[expect(clippy::disallowed_methods, reason = "pauses are measured here")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// Lets time pass: it is what is tested.
+#[expect(clippy::disallowed_methods, reason = "the clock is the subject")]
+fn wait_at_least(time: Duration) {
+    std::thread::sleep(time);
 }
 
 fn one_worker(engine: Engine, upstream: SocketAddr) -> Gateway {
@@ -130,6 +195,41 @@ on_both_engines! {
         assert_eq!(tail, "data: [DONE]\n\n");
         let grown = gateway.rss_kib().saturating_sub(before);
         assert!(grown < GROWTH_KIB_MAX, "{grown} KiB after it read on");
+    }
+
+    fn time_that_the_client_took_is_not_the_upstreams(engine) {
+        const GAP: Duration = Duration::from_millis(1200);
+        let faucet = Faucet::start();
+        let gateway = Setup::new(engine, faucet.addr)
+            .with("upstream.stream_idle_timeout_ms", GAP.as_millis() as u64)
+            .start();
+        let mut raw = gateway.connect();
+        rustix::net::sockopt::set_socket_recv_buffer_size(raw.stream(), 128 * 1024).unwrap();
+        raw.send(&post(CHAT, &chat("m", true)));
+        let (mut events, mut sent) = (0, 0);
+        loop {
+            sent += faucet.event(events, 900_000);
+            events += 1;
+            if is_held_up(&gateway, &raw, sent) {
+                break;
+            }
+        }
+        wait_at_least(GAP);
+        raw.head();
+        let mut numbers = Vec::new();
+        while numbers.len() < events {
+            let chunk = raw.chunk().expect("the stream goes on");
+            numbers.extend(event_numbers(std::str::from_utf8(&chunk).unwrap()));
+        }
+        // The upstream has been silent for longer than its clock, the gateway deaf.
+        faucet.event(events, 1);
+        faucet.feed.send(b"data: [DONE]\n\n".to_vec()).unwrap();
+        let mut rest = String::new();
+        while let Some(chunk) = raw.chunk() {
+            rest.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+        assert_eq!(event_numbers(&rest), [events as u64], "{rest}");
+        assert!(rest.ends_with("data: [DONE]\n\n"), "{rest}");
     }
 
     fn a_torrent_starves_no_stream_of_its_worker(engine) {

@@ -15,7 +15,7 @@ const CHAT: &str = "/v1/chat/completions";
 fn open_stream(gateway: &Gateway, id: &str, script: &str) -> Raw {
     let mut raw = gateway.connect();
     let body = chat(&format!("script/{script}"), true);
-    raw.send(&named(id, post(CHAT, &body)));
+    raw.send(&named(id, &post(CHAT, &body)));
     raw.until(b"\"e0 ");
     raw
 }
@@ -66,7 +66,7 @@ on_both_engines! {
         start_draining(&gateway);
         assert_eq!(gateway.get("/livez").status, 503);
         let mut late = gateway.connect();
-        late.send(&named("late", post(CHAT, &chat("m", false))));
+        late.send(&named("late", &post(CHAT, &chat("m", false))));
         let answer = late.response();
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.header("connection"), Some("close"));
@@ -88,7 +88,7 @@ on_both_engines! {
         let mock = mock();
         let mut gateway = Setup::new(engine, mock).start();
         let mut raw = gateway.connect();
-        raw.send(&named("before", post(CHAT, &chat("script/head_ms=500", false))));
+        raw.send(&named("before", &post(CHAT, &chat("script/head_ms=500", false))));
         wait_for("the upstream to be asked", || upstream_request(mock, "before"));
         gateway.signal(Signal::INT);
         let answer = raw.response();
@@ -134,7 +134,7 @@ on_both_engines! {
         let mut gateway = on(engine).with("shutdown.max_drain_secs", 1).start();
         let mut stream = open_stream(&gateway, "stream", "events=2,gap_ms=60000");
         let mut unary = gateway.connect();
-        unary.send(&named("unary", post(CHAT, &chat("script/head_ms=60000", false))));
+        unary.send(&named("unary", &post(CHAT, &chat("script/head_ms=60000", false))));
         wait_for("both to be in flight", || (gateway.in_flight() == 2.0).then_some(()));
         start_draining(&gateway);
         assert_eq!(gateway.ended().code(), Some(1));

@@ -160,7 +160,7 @@ fn all_leave(engine: Engine, shapes: &[Shape], phase: &Phase<'_>) {
         for leave in [Leave::Fin, Leave::Rst] {
             let id = format!("{}-{leave:?}", shape.name);
             let mut raw = bench.gateway.connect();
-            let request = named(&id, post(shape.path, &(shape.body)(phase.model)));
+            let request = named(&id, &post(shape.path, &(shape.body)(phase.model)));
             raw.send(&(phase.sent)(request));
             (phase.reached)(&bench, &mut raw, &id);
             assert_eq!(bench.gateway.in_flight(), 1.0, "{id}");

@@ -60,7 +60,7 @@ fn check_broken(gateway: &Gateway, case: &Broken) {
     let mut raw = gateway.connect();
     raw.send(&named(
         &id,
-        post(CHAT, &chat(&format!("script/{script}"), true)),
+        &post(CHAT, &chat(&format!("script/{script}"), true)),
     ));
     let answer = raw.response();
     assert!(
@@ -147,7 +147,7 @@ on_both_engines! {
             let mut raw = gateway.connect();
             let id = format!("comments{}", split.replace([',', '='], "-"));
             let script = format!("script/events=4,comment=yes{split}");
-            raw.send(&named(&id, post(CHAT, &chat(&script, true))));
+            raw.send(&named(&id, &post(CHAT, &chat(&script, true))));
             let answer = raw.response();
             let text = answer.text();
             assert_eq!(event_numbers(text), [0, 1, 2, 3], "{text}");
@@ -171,7 +171,7 @@ on_both_engines! {
         let hex: String = bytes.bytes().map(|byte| format!("{byte:02x}")).collect();
         let body = chat(&format!("script/raw={hex}"), true);
         let mut raw = gateway.connect();
-        raw.send(&named("left", post(CHAT, &body)));
+        raw.send(&named("left", &post(CHAT, &body)));
         raw.until(b"data: [DONE]\n\n");
         raw.shutdown_write();
         let line = gateway.access_line("left");
@@ -181,7 +181,7 @@ on_both_engines! {
         assert_eq!(line["total_tokens"], 7, "{line}");
         // Who stays is not kept waiting for it.
         let mut raw = gateway.connect();
-        raw.send(&named("stayed", post(CHAT, &body)));
+        raw.send(&named("stayed", &post(CHAT, &body)));
         let answer = raw.response();
         assert!(answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
         let line = gateway.access_line("stayed");
