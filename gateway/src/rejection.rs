@@ -287,8 +287,9 @@ impl Rejection {
             }
             Self::Decode { detail } => Some(detail.clone().into_owned()),
             Self::Upstream(error) => {
-                let said = error.message.as_deref().unwrap_or("no message");
-                Some(format!("upstream status {}: {said}", error.upstream_status))
+                // The message may quote the prompt, which no log shows.
+                let code = error.code.as_deref().unwrap_or("no code");
+                Some(format!("upstream status {}: {code}", error.upstream_status))
             }
             _ => None,
         }

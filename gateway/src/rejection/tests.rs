@@ -346,7 +346,7 @@ fn details_reach_the_log_and_never_the_caller() {
     assert_eq!(transport.detail().as_deref(), Some("canary"));
     assert_eq!(
         upstream(400, "said").detail().as_deref(),
-        Some("upstream status 400: said")
+        Some("upstream status 400: no code")
     );
     assert_eq!(Rejection::UnknownUrl.detail(), None);
 }
