@@ -3,6 +3,8 @@
 //! The one module that may hold `unsafe`; every use is wrapped in a safe function.
 #![allow(unsafe_code)]
 
+mod memory;
 mod socket;
 
+pub(crate) use memory::return_freed;
 pub(crate) use socket::{Peeked, Socket};

@@ -17,7 +17,6 @@ pub(crate) struct Clock {
 
 impl Clock {
     /// A clock set by the host's.
-    #[expect(clippy::disallowed_methods, reason = "this is the worker's clock")]
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         Self {
@@ -27,7 +26,6 @@ impl Clock {
     }
 
     /// Reads the time.
-    #[expect(clippy::disallowed_methods, reason = "this is the worker's clock")]
     pub(crate) fn tick(&self) -> Instant {
         let now = Instant::now();
         self.now.set(now);

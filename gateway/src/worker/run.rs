@@ -18,6 +18,7 @@ use crate::bridge::log::{Event, Level};
 use crate::bridge::mailbox::{ToWorker, hush};
 use crate::bridge::shard::HEARTBEAT_MS;
 use crate::listener;
+use crate::sys::return_freed;
 
 /// How often idle upstream connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -63,6 +64,9 @@ pub(crate) fn main(
     });
 }
 
+/// Grown buffers dropped between two sweeps that make it worth asking the allocator for the memory.
+const RETURN_AFTER_BYTES: usize = 8 * 1024 * 1024;
+
 fn background(worker: &Rc<Worker>, work: impl Future<Output = ()> + 'static) {
     let worker = Rc::clone(worker);
     task::spawn(work, move |text| worker.panicked(text));
@@ -83,6 +87,9 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         monoio::time::sleep(SWEEP_EVERY).await;
         worker.pool.sweep(worker.now(), &worker.buffers);
+        if worker.buffers.take_dropped_bytes() >= RETURN_AFTER_BYTES {
+            return_freed();
+        }
     }
 }
 
