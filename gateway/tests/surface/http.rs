@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::on_both_engines;
 use crate::support::gateway::{CALLER_KEY, chat, get, post};
-use crate::support::{Gateway, Raw, Response, Setup, mock, upstream_requests};
+use crate::support::{Gateway, Raw, Response, Setup, mock, upstream_requests, wait_for};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -468,7 +468,7 @@ on_both_engines! {
         assert!(upstream_requests(mock).is_empty());
     }
 
-    fn connections_beyond_the_limit_wait_for_a_place(engine) {
+    fn connections_beyond_the_limit_are_told_so_and_closed(engine) {
         let gateway = Setup::new(engine, mock())
             .with("proxy.max_connections_per_worker", 2)
             .start();
@@ -478,16 +478,18 @@ on_both_engines! {
             assert_eq!(raw.response().status, 200);
         }
         let mut third = gateway.connect();
-        third.send(&get("/v1/models"));
-        // Longer than the worker takes to look for room.
-        for round in 0..3 {
-            assert_answers(&mut first, &format!("first {round}"));
-            second.send(&post(CHAT, &chat("script/head_ms=20", false)));
-            assert_eq!(second.response().status, 200);
-            assert!(!has_news(&third), "served beyond the limit");
-        }
-        drop(first);
-        assert_eq!(third.response().json()["object"], "list");
+        let answer = third.response();
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.error()["code"], "overloaded");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert!(third.closes());
+        assert_answers(&mut first, "first");
+        drop((first, third));
+        wait_for("a place", || {
+            let mut raw = gateway.connect();
+            raw.send(&get("/livez"));
+            (raw.response().status == 200).then_some(())
+        });
         second.send(&get("/livez"));
         assert_eq!(second.response().status, 200);
     }

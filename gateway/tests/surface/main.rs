@@ -1,32 +1,31 @@
 //! The gateway from outside: the real binary, raw sockets, a scripted upstream.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 #![allow(clippy::unwrap_used, reason = "the helpers of a test fail it")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod access_log;
-mod callers;
-mod canary;
 mod accounting;
 mod backpressure;
+mod callers;
+mod canary;
 mod chat;
 mod cli;
+mod clocks;
+mod drain;
 mod endpoints;
 mod engine;
+mod hangup;
 mod headers;
 mod http;
 mod malformed;
 mod metrics;
 mod names;
 mod rechunk;
-mod startup;
-mod upstream_faults;
-mod upstream_tls;
-mod clocks;
-mod drain;
-mod hangup;
 mod reload;
 mod soak;
+mod startup;
 mod streams;
+mod upstream_faults;
+mod upstream_tls;
