@@ -17,6 +17,8 @@ pub struct TokensByClient {
     types: ClientTypes,
     remembered: HashMap<Box<str>, Arc<str>>,
     counters: HashMap<(Arc<str>, Arc<str>), [Counter; 3]>,
+    /// Agent, model and counters of the record before: most are like it.
+    last: Option<(Box<str>, Arc<str>, [Counter; 3])>,
 }
 
 impl TokensByClient {
@@ -44,11 +46,22 @@ impl TokensByClient {
     /// Counts the tokens of one request.
     pub fn count(&mut self, record: &RequestRecord) {
         let Some(target) = &record.target else { return };
-        let key = (self.kind_of(&record.user_agent), Arc::clone(&target.model));
-        let counters = self
-            .counters
-            .entry(key)
-            .or_insert_with_key(|(kind, model)| registered(kind, model));
+        let model = &target.model;
+        let alike = |(agent, last, _): &&(Box<str>, Arc<str>, _)| {
+            Arc::ptr_eq(last, model) && *agent == record.user_agent
+        };
+        if self.last.as_ref().filter(alike).is_none() {
+            let key = (self.kind_of(&record.user_agent), Arc::clone(model));
+            let counters = self
+                .counters
+                .entry(key)
+                .or_insert_with_key(|(kind, model)| registered(kind, model));
+            let counters = counters.clone();
+            self.last = Some((record.user_agent.clone(), Arc::clone(model), counters));
+        }
+        let Some((_, _, counters)) = &self.last else {
+            return;
+        };
         let usage = &record.usage;
         let tokens = [usage.prompt, usage.completion, usage.total];
         for (counter, tokens) in counters.iter().zip(tokens) {

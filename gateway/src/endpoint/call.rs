@@ -51,7 +51,7 @@ pub fn parse(endpoint: Endpoint, body: &[u8]) -> Result<Call, Rejection> {
 }
 
 fn read(endpoint: Endpoint, body: &[u8]) -> Result<Call, Fault> {
-    if std::str::from_utf8(body).is_err() {
+    if !body.is_ascii() && std::str::from_utf8(body).is_err() {
         return Err(malformed("not UTF-8"));
     }
     let mut cursor = Cursor::strict(body);

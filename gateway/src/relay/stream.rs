@@ -23,7 +23,6 @@ use crate::upstream::attempt::Reply;
 use crate::upstream::clocks::Clocks;
 use crate::upstream::failure::Failure;
 use crate::worker::Worker;
-use crate::worker::task::yield_now;
 
 /// The comment that keeps a silent stream open.
 const COMMENT: &[u8] = b":\n\n";
@@ -202,7 +201,7 @@ impl Relay<'_> {
             }
             if turn_bytes >= TURN_BYTES {
                 turn_bytes = 0;
-                yield_now().await;
+                self.worker.turnstile.pass().await;
             }
         }
     }

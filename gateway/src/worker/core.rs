@@ -13,6 +13,7 @@ use super::buffers::Buffers;
 use super::clock::Clock;
 use super::connections::Connections;
 use super::date::HttpDate;
+use super::turnstile::Turnstile;
 use crate::bridge::WorkerBridge;
 use crate::bridge::log::{Event, Level};
 use crate::bridge::shard::WorkerShard;
@@ -81,6 +82,7 @@ pub(crate) struct Worker {
     pub bridge: WorkerBridge,
     pub ids: RequestIds,
     pub clock: Clock,
+    pub turnstile: Turnstile,
     pub phase: Cell<Phase>,
     /// Upstream connections closed since the last heartbeat.
     pub upstream_closed: Rc<Cell<i64>>,
@@ -99,7 +101,7 @@ pub(crate) struct WorkerParts {
 
 impl Worker {
     /// Sets a worker up on its own thread.
-    pub(crate) fn new(parts: WorkerParts) -> Rc<Self> {
+    pub(crate) fn new(parts: WorkerParts, turnstile: Turnstile) -> Rc<Self> {
         let mut snapshots = parts.snapshots;
         let snapshot = Arc::clone(snapshots.load());
         let upstream = &parts.settings.upstream;
@@ -117,6 +119,7 @@ impl Worker {
             bridge: parts.bridge,
             ids: RequestIds::from_os(),
             clock: Clock::new(),
+            turnstile,
             phase: Cell::new(Phase::Serving),
             upstream_closed: Rc::default(),
             date: HttpDate::default(),

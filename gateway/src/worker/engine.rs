@@ -27,8 +27,8 @@ pub(crate) enum EngineChoice {
 /// What the workers run on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Engine {
-    /// A ring of this many submission entries; `tuned` with `SINGLE_ISSUER` and `COOP_TASKRUN`
-    /// (kernel 6.0).
+    /// A ring of this many submission entries; `tuned` with `SINGLE_ISSUER` and `DEFER_TASKRUN`
+    /// (kernel 6.1).
     IoUring {
         /// Submission queue entries. Kernel memory counts against `RLIMIT_MEMLOCK` of the user.
         entries: u32,
@@ -87,7 +87,7 @@ impl WorkerRuntime {
             Engine::IoUring { entries, tuned } => {
                 let mut ring = io_uring::IoUring::builder();
                 if tuned {
-                    ring.setup_single_issuer().setup_coop_taskrun();
+                    ring.setup_single_issuer().setup_defer_taskrun();
                 }
                 RuntimeBuilder::<IoUringDriver>::new()
                     .uring_builder(ring)
@@ -103,10 +103,9 @@ impl WorkerRuntime {
         }
     }
 
-    /// Whether a listening socket must be non-blocking: epoll accepts until told that nobody is
-    /// left, while a ring answers EAGAIN at once where it should wait.
-    pub(crate) fn wants_nonblocking_listener(&self) -> bool {
-        matches!(self, Self::Epoll(_))
+    /// Whether this is a ring.
+    pub(crate) fn is_ring(&self) -> bool {
+        matches!(self, Self::Ring(_))
     }
 
     /// Runs `main` to its end on this thread.

@@ -14,5 +14,6 @@ pub(crate) mod inbox;
 pub(crate) mod placement;
 pub(crate) mod run;
 pub(crate) mod task;
+mod turnstile;
 
 pub(crate) use core::Worker;

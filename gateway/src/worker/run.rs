@@ -13,6 +13,7 @@ use super::core::{Phase, WorkerParts};
 use super::engine::Footing;
 use super::placement::pin_to;
 use super::task;
+use super::turnstile::Turnstile;
 use crate::bridge::domain::Side;
 use crate::bridge::log::{Event, Level};
 use crate::bridge::mailbox::{ToWorker, hush};
@@ -46,9 +47,12 @@ pub(crate) fn main(
     let Some(mut runtime) = footing.find() else {
         return;
     };
-    let mode = listener.set_nonblocking(runtime.wants_nonblocking_listener());
+    let is_ring = runtime.is_ring();
+    // Epoll accepts until told that nobody is left; a ring answers EAGAIN where it should wait.
+    let mode = listener.set_nonblocking(!is_ring);
     runtime.block_on(async {
-        let worker = Worker::new(parts);
+        let turnstile = Turnstile::new(is_ring);
+        let worker = Worker::new(parts, turnstile);
         let id = rustix::thread::gettid().as_raw_nonzero().get();
         worker.shard().started(id.unsigned_abs());
         background(&worker, heartbeat(Rc::clone(&worker)));

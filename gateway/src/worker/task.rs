@@ -34,14 +34,6 @@ async fn caught<F: Future>(task: F) -> Result<F::Output, Box<dyn Any + Send>> {
     .await
 }
 
-/// Lets every other task, timer and completion of this worker have its turn.
-///
-/// A task that wakes itself goes to the front of the runtime's queue and starves the rest; a newly
-/// spawned one goes to the back. So giving way is spawning an empty task and waiting for it.
-pub(crate) async fn yield_now() {
-    monoio::spawn(async {}).await;
-}
-
 fn text_of(panic: &(dyn Any + Send)) -> &str {
     if let Some(text) = panic.downcast_ref::<&'static str>() {
         text
