@@ -5,7 +5,7 @@
 #
 # Needs nginx, taskset and two CPUs: the proxies share CPU 0, mock and client have CPU 1. Sluice has
 # everything on that a user has on: authentication, allow-list, metrics, usage, access log to a
-# file. nginx has its access log off and buffering off. Prints the tables that docs/performance.md
+# file; `sluice` is on io_uring where the host has it, `epoll` on epoll. nginx has its access log off and buffering off. Prints the tables that docs/performance.md
 # holds; BIN_DIR, ROUNDS, SECS and SCENARIOS may be set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ rounds=${ROUNDS:-5} secs=${SECS:-5}
 scenarios=${SCENARIOS:-"unary-1 unary-32 unary-256 stream-200 stream-1000"}
 mkdir -p "$out"
 work=$(mktemp -d)
-mock=127.0.0.1:18090 nginx=127.0.0.1:18081 sluice=127.0.0.1:18080
+mock=127.0.0.1:18090 nginx=127.0.0.1:18081 sluice=127.0.0.1:18080 epoll=127.0.0.1:18082
 trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
 
 cat >"$work/nginx.conf" <<NGINX
@@ -34,13 +34,17 @@ http {
   }
 }
 NGINX
-cat >"$work/sluice.yaml" <<SLUICE
+config() { # ADDR STATUS ENGINE
+  cat <<SLUICE
 resources_file: $work/resources.yaml
-proxy: { addr: "$sluice", workers: 1 ${ENGINE:+, io_engine: $ENGINE} }
+proxy: { addr: "$1", workers: 1, io_engine: $3 }
 observability:
-  access_log_output: $work/access.log
-  metrics: { prometheus: { addr: "127.0.0.1:18099" } }
+  access_log_output: $work/access-$3.log
+  metrics: { prometheus: { addr: "$2" } }
 SLUICE
+}
+config "$sluice" 127.0.0.1:18098 auto >"$work/auto.yaml"
+config "$epoll" 127.0.0.1:18099 epoll >"$work/epoll.yaml"
 cat >"$work/resources.yaml" <<RESOURCES
 _format_version: "1"
 provider_keys:
@@ -53,9 +57,11 @@ RESOURCES
 
 taskset -c 0 nginx -c "$work/nginx.conf" -p "$work" &
 nginx_pid=$!
-PERF_KEY=sk-perf taskset -c 0 "$bin/sluice" --config "$work/sluice.yaml" >"$work/out" 2>"$out/sluice.log" &
+PERF_KEY=sk-perf taskset -c 0 "$bin/sluice" --config "$work/auto.yaml" >"$work/out" 2>"$out/sluice.log" &
 sluice_pid=$!
-for port in 18081 18080; do
+PERF_KEY=sk-perf taskset -c 0 "$bin/sluice" --config "$work/epoll.yaml" >"$work/out2" 2>"$out/epoll.log" &
+epoll_pid=$!
+for port in 18081 18080 18082; do
   for _ in $(seq 100); do (: </dev/tcp/127.0.0.1/$port) 2>/dev/null && break; sleep 0.05; done
 done
 
@@ -64,7 +70,8 @@ run() { # NAME ARGS…
   echo "== $name"
   taskset -c 1 "$bin/sluice-loadtest" run --mock "$mock" --rounds "$rounds" "$@" --json "$out/$name.json" \
     --target "nginx=http://$nginx,pid=$nginx_pid" \
-    --target "sluice=http://$sluice,pid=$sluice_pid,key=sk-perf,model=mock/*"
+    --target "sluice=http://$sluice,pid=$sluice_pid,key=sk-perf,model=mock/*" \
+    --target "epoll=http://$epoll,pid=$epoll_pid,key=sk-perf,model=mock/*"
 }
 for scenario in $scenarios; do
   case $scenario in
