@@ -20,7 +20,7 @@ trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
 
 cat >"$work/nginx.conf" <<NGINX
 daemon off; worker_processes 1; pid $work/nginx.pid; error_log $work/nginx.err; worker_rlimit_nofile 20000;
-events { worker_connections 16384; }
+events { worker_connections 19500; }
 http {
   access_log off; client_body_temp_path $work/b; proxy_temp_path $work/p; fastcgi_temp_path $work/f;
   uwsgi_temp_path $work/u; scgi_temp_path $work/s; keepalive_requests 1000000000; tcp_nodelay on;
