@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::on_both_engines;
 use crate::support::gateway::{chat, post};
 use crate::support::{Gateway, Setup, mock, unix_ms, wait_for};
@@ -68,6 +70,27 @@ on_both_engines! {
         }
         nothing_in_flight(&gateway);
         gateway.access_lines(2000 + 2 * ABREAST);
+        memory_comes_back(&gateway, before);
+    }
+
+    #[ignore = "soak: a burst of 120 KiB bodies"]
+    fn a_burst_of_large_bodies_gives_its_memory_back(engine) {
+        let gateway = Setup::new(engine, mock()).start();
+        let before = warmed_up(&gateway);
+        let content = "x".repeat(120 * 1024);
+        let body = json!({"model": "script/head_ms=200",
+            "messages": [{"role": "user", "content": content}]});
+        let request = post(CHAT, &body);
+        for _ in 0..4 {
+            let mut burst: Vec<_> = (0..4 * ABREAST).map(|_| gateway.connect()).collect();
+            for raw in &mut burst {
+                raw.send(&request);
+            }
+            for raw in &mut burst {
+                assert_eq!(raw.response().status, 200);
+            }
+        }
+        nothing_in_flight(&gateway);
         memory_comes_back(&gateway, before);
     }
 }
