@@ -14,17 +14,16 @@ mod interpolate;
 mod keys;
 mod problem;
 mod raw;
-mod secret;
 mod unsupported;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use config_sync::secret::Secret;
 use config_sync::tree::{Problem, Problems, Value};
 
 pub use checked::*;
 pub use problem::LoadError;
-pub use secret::Secret;
 
 use field::Context;
 
