@@ -15,6 +15,17 @@ pub struct Problem {
     pub path: String,
     /// What is wrong and what is accepted. Never holds the value itself: it may be a secret.
     pub message: String,
+    /// Whether the document breaks a rule, or cannot be decoded at all.
+    pub kind: ProblemKind,
+}
+
+/// How far a document came.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum ProblemKind {
+    /// It breaks a rule of its kind.
+    Schema,
+    /// It cannot be decoded: two spellings of one field, a number that does not fit its type.
+    Parse,
 }
 
 impl fmt::Display for Problem {
@@ -27,32 +38,57 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every problem found so far, in the order found.
+/// Every problem found so far, in the order found, and the fields that were passed over.
 #[derive(Debug, Default)]
-pub struct Problems(RefCell<Vec<Problem>>);
+pub struct Problems {
+    found: RefCell<Vec<Problem>>,
+    ignored: RefCell<Vec<String>>,
+}
 
 impl Problems {
     /// Notes one problem.
     pub fn push(&self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.borrow_mut().push(Problem {
-            path: path.into(),
-            message: message.into(),
+        self.note(path.into(), message.into(), ProblemKind::Schema);
+    }
+
+    /// Notes one problem that keeps the document from being decoded.
+    pub fn push_parse(&self, path: impl Into<String>, message: impl Into<String>) {
+        self.note(path.into(), message.into(), ProblemKind::Parse);
+    }
+
+    /// Notes a field that is left out of account, by its path or as `inapplicable:<field>`.
+    ///
+    /// Array indices collapse: `routing.targets[3].x` is noted as `routing.targets.[].x`.
+    pub fn ignore(&self, path: &str) {
+        self.ignored.borrow_mut().push(without_indices(path));
+    }
+
+    /// The fields left out of account, in the order met; a path may be there several times.
+    pub fn ignored(&self) -> Vec<String> {
+        self.ignored.borrow().clone()
+    }
+
+    fn note(&self, path: String, message: String, kind: ProblemKind) {
+        self.found.borrow_mut().push(Problem {
+            path,
+            message,
+            kind,
         });
     }
 
     /// Whether nothing was noted.
     pub fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.found.borrow().is_empty()
     }
 
     /// The number of problems noted.
     pub fn len(&self) -> usize {
-        self.0.borrow().len()
+        self.found.borrow().len()
     }
 
     /// The paths of all problems, in the order found.
     pub fn paths(&self) -> Vec<String> {
-        let problems = self.0.borrow();
+        let problems = self.found.borrow();
         problems
             .iter()
             .map(|problem| problem.path.clone())
@@ -61,8 +97,29 @@ impl Problems {
 
     /// All problems, in the order found.
     pub fn into_vec(self) -> Vec<Problem> {
-        self.0.into_inner()
+        self.found.into_inner()
     }
+}
+
+/// `a[0].b[12].c` to `a.[].b.[].c`.
+fn without_indices(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once('[') {
+        text.push_str(before);
+        match after.split_once(']') {
+            Some((index, tail)) if index.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.push_str(if text.is_empty() { "[]" } else { ".[]" });
+                rest = tail;
+            }
+            _ => {
+                text.push('[');
+                rest = after;
+            }
+        }
+    }
+    text.push_str(rest);
+    text
 }
 
 /// How unknown keys are treated.
@@ -70,7 +127,7 @@ impl Problems {
 pub enum Unknown {
     /// A key nobody took is a problem (startup file, resources file, Admin writes).
     Refused,
-    /// A key nobody took is ignored (documents of a newer writer).
+    /// A key nobody took is left out of account, and noted as such (documents of a newer writer).
     Ignored,
 }
 
@@ -220,8 +277,23 @@ impl<'a> Fields<'a> {
         if (min..=max).contains(&number) {
             return Some(number);
         }
-        self.problem(key, format!("must be {min} to {max}"));
+        let message = format!("must be {min} to {max}");
+        if max == u64::from(u32::MAX) && number > max {
+            self.problems.push_parse(self.path_of(key), message);
+        } else {
+            self.problem(key, message);
+        }
         None
+    }
+
+    /// A string under its present name, or a former one; both at once cannot be decoded.
+    pub fn take_renamed(&self, key: &'a str, former: &'a str) -> Option<&'a Value> {
+        let (now, before) = (self.take(key), self.take(former));
+        if now.is_some() && before.is_some() {
+            let message = format!("`{key}` and its former name `{former}` are mutually exclusive");
+            self.problems.push_parse(self.path_of(key), message);
+        }
+        now.or(before)
     }
 
     /// Any number.
@@ -272,9 +344,12 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    /// Notes what nobody took, where unknown keys are refused.
+    /// Notes what nobody took: as a problem, or as left out of account.
     pub fn finish(self) {
         if self.unknown == Unknown::Ignored {
+            for key in self.unknown_keys() {
+                self.problems.ignore(&self.path_of(key));
+            }
             return;
         }
         let mut known = self.taken.borrow().clone();
@@ -367,6 +442,38 @@ mod tests {
                 "word: must be one of red, green",
                 "none: must not be null (leave it out for the default)",
             ]
+        );
+    }
+
+    #[test]
+    fn a_lenient_reader_notes_what_it_passes_over_without_indices() {
+        let doc = json!({"new": 1, "list": [{"x": 1}, {"x": 2, "y[0]z": 3}]});
+        let problems = Problems::default();
+        let root = Fields::new(&doc, "", &problems, Unknown::Ignored);
+        for (path, item) in root.take_list("list").unwrap() {
+            Fields::new(item, &path, &problems, Unknown::Ignored).finish();
+        }
+        root.finish();
+        assert_eq!(
+            problems.ignored(),
+            ["list.[].x", "list.[].x", "list.[].y.[]z", "new"]
+        );
+        assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_told_from_what_breaks_a_rule() {
+        let doc = json!({"old": "a", "now": "b", "wide": 4_294_967_296_u64, "low": 0});
+        let problems = Problems::default();
+        let root = Fields::new(&doc, "", &problems, Unknown::Refused);
+        assert_eq!(root.take_renamed("now", "old"), Some(&json!("b")));
+        assert_eq!(root.take_u64_in("wide", 0, u64::from(u32::MAX)), None);
+        assert_eq!(root.take_u64_in("low", 1, u64::from(u32::MAX)), None);
+        root.finish();
+        let kinds: Vec<ProblemKind> = problems.into_vec().iter().map(|p| p.kind).collect();
+        assert_eq!(
+            kinds,
+            [ProblemKind::Parse, ProblemKind::Parse, ProblemKind::Schema]
         );
     }
 

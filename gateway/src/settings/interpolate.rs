@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use config_sync::tree::{Problem, Value};
+use config_sync::tree::{Problem, ProblemKind, Value};
 
 use super::env;
 use super::keys;
@@ -49,7 +49,12 @@ fn walk(value: &mut Value, path: &str, variables: &BTreeMap<String, String>, fou
             });
             *value = read.unwrap_or_else(|message| {
                 let path = path.to_owned();
-                found.problems.push(Problem { path, message });
+                let kind = ProblemKind::Schema;
+                found.problems.push(Problem {
+                    path,
+                    message,
+                    kind,
+                });
                 Value::Null
             });
         }

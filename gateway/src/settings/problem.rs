@@ -87,12 +87,14 @@ fn position(tree: &Value, path: &str) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config_sync::tree::ProblemKind;
     use serde_json::json;
 
     fn problem(path: &str, message: &str) -> Problem {
         Problem {
             path: path.into(),
             message: message.into(),
+            kind: ProblemKind::Schema,
         }
     }
 
