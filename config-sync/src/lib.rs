@@ -8,11 +8,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod collection;
 pub mod document;
 pub mod id;
 pub mod interpolate;
 pub mod model;
 pub mod publish;
+pub mod resource;
 pub mod secret;
 pub mod snapshot;
 pub mod source;

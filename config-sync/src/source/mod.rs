@@ -6,6 +6,8 @@ mod entry;
 pub mod file;
 pub mod report;
 mod rows;
+pub mod store;
 
 pub use file::{LoadContext, Loaded, load_file};
 pub use report::{LoadError, LoadErrorKind};
+pub use store::{Batch, Change, Listing, Sink, StoredRow};
