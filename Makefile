@@ -7,27 +7,38 @@ VENV := .venv
 PROFILE := ci
 
 .PHONY: run build test lint unit sdk soak fuzz deny fmt clean
+# Installs packages of Debian and Ubuntu; elsewhere it says what to install.
+define install
+	@command -v apt-get >/dev/null || { echo "please install: $(1)" >&2; exit 1; }
+	@sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; echo "installing $(1)"; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
+endef
+# The compiler without its own descriptions is half of it.
+MISSING_PROTOC := $(shell t=$$(mktemp -d); echo 'import "google/protobuf/descriptor.proto";' >$$t/a.proto; \
+	protoc -I$$t -o/dev/null $$t/a.proto >/dev/null 2>&1 || echo protoc; rm -r $$t)
+MISSING_ETCD := $(if $(and $(shell command -v etcd),$(shell command -v etcdctl)),,etcd)
 
 ## Build in release mode and serve a resources file with a scripted LLM upstream beside it.
 run: build
 	@examples/quickstart/run.sh
 
-build:
+build: $(MISSING_PROTOC)
 	$(CARGO) build --release --locked -p gateway -p loadtest
 
 ## Everything that CI checks.
 test: lint unit sdk
 
-lint:
+lint: $(MISSING_PROTOC)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --profile $(PROFILE) -- -D warnings
 
-unit: nextest
+unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD)
 	$(CARGO) nextest run --locked --workspace --cargo-profile $(PROFILE) --no-fail-fast
 	$(CARGO) test --locked --workspace --profile $(PROFILE) --doc --quiet
 
 ## The official `openai` package against the real binary, on both I/O engines.
-sdk: $(VENV)/ready
+sdk: $(VENV)/ready $(MISSING_PROTOC)
 	$(CARGO) build --locked --profile $(PROFILE) -p gateway -p loadtest
 	BIN_DIR=target/$(PROFILE) $(VENV)/bin/python -m pytest -q gateway/tests/sdk
 
@@ -36,7 +47,15 @@ $(VENV)/ready: gateway/tests/sdk/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
-.PHONY: nextest
+.PHONY: nextest protoc etcd
+## Compiles the wire format of etcd, at build time.
+protoc:
+	$(call install,protobuf-compiler libprotobuf-dev)
+
+## The tests run against a real store.
+etcd:
+	$(call install,etcd-server etcd-client)
+
 nextest:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
 
