@@ -15,6 +15,7 @@ pub mod interpolate;
 pub mod model;
 pub mod publish;
 pub mod resource;
+pub mod seal;
 pub mod secret;
 pub mod snapshot;
 pub mod source;
