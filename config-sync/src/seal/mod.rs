@@ -10,11 +10,14 @@ pub mod data_key;
 pub mod envelope;
 pub mod keyring;
 pub mod master_key;
+pub mod paths;
 pub(crate) mod private_file;
 mod scope;
+mod sealer;
 
 pub use data_key::DataKey;
 pub use envelope::{OpenError, Place, SealError};
 pub use keyring::Keyring;
 pub use master_key::MasterKey;
 pub use scope::Scope;
+pub use sealer::{Sealer, open_document, refuse_sealed};
