@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod collection;
+pub mod disk;
 pub mod document;
 pub mod id;
 pub mod interpolate;

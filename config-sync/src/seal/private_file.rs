@@ -62,6 +62,24 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
     flush_directory(path)
 }
 
+/// As [`replace`], but never in the place of a file. `false` if there is one.
+///
+/// # Errors
+///
+/// Cannot be written.
+pub(crate) fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<bool> {
+    let temporary = write_temporary(path, content, mode)?;
+    // A link is refused where a rename would replace what another process has just put there.
+    let created = match fs::hard_link(&temporary, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        // The file system may not know links.
+        Err(_) if !path.exists() => fs::rename(&temporary, path).map(|()| true),
+        linked => linked.map(|()| true),
+    };
+    let _ = fs::remove_file(&temporary);
+    flush_directory(path).and(created)
+}
+
 /// The file `<path>.tmp`, on disk with its content.
 fn write_temporary(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
     let mut name = OsString::from(path);
@@ -132,6 +150,16 @@ mod tests {
         replace(&path, b"secret", 0o600).unwrap();
         assert_eq!(fs::read_to_string(&other).unwrap(), "untouched");
         assert!(fs::symlink_metadata(&path).unwrap().is_file());
+    }
+
+    #[test]
+    fn an_existing_file_is_not_created_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        assert!(create(&path, b"first", 0o600).unwrap());
+        assert!(!create(&path, b"second", 0o600).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
