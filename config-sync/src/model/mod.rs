@@ -5,12 +5,19 @@
 //!
 //! [`Fields`]: crate::tree::Fields
 
+pub mod a2a_agent;
 pub mod api_key;
 pub mod base_url;
+mod cidr;
 mod credential;
+mod field;
 pub mod glob;
 mod header;
+pub mod http_url;
 pub mod labels;
+pub mod mcp_auth_setting;
+pub mod mcp_policy;
+pub mod mcp_server;
 #[allow(clippy::module_inception)] // The resource is called a model.
 pub mod model;
 pub mod provider_key;

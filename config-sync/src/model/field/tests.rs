@@ -1,0 +1,164 @@
+use super::*;
+use crate::tree::{ProblemKind, Problems};
+use serde_json::json;
+
+fn said(read: impl Fn(&Fields<'_>), doc: &Value, unknown: Unknown) -> Vec<String> {
+    let problems = Problems::default();
+    read(&Fields::new(doc, "", &problems, unknown));
+    let problems = problems.into_vec();
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_name_has_one_of_two_spellings() {
+    let cases = [
+        (json!({"name": "a"}), "a", None),
+        (json!({"display_name": "b"}), "b", None),
+        (json!({"name": null, "display_name": "b"}), "b", None),
+        (json!({}), "", Some("name: is required")),
+        (json!({"name": ""}), "", Some("name: must not be empty")),
+        (
+            json!({"display_name": ""}),
+            "",
+            Some("display_name: must not be empty"),
+        ),
+        (
+            json!({"display_name": 5}),
+            "",
+            Some("display_name: must be a string, not a number"),
+        ),
+        (
+            json!({"name": "a", "display_name": "b"}),
+            "a",
+            Some("name: `name` and its former name `display_name` are mutually exclusive"),
+        ),
+    ];
+    for (doc, want, problem) in cases {
+        let problems = Problems::default();
+        let fields = Fields::new(&doc, "", &problems, Unknown::Ignored);
+        assert_eq!(name(&fields), want, "{doc}");
+        fields.finish();
+        assert!(problems.ignored().is_empty(), "{doc}");
+        let said: Vec<String> = problems
+            .into_vec()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(said.first().map(String::as_str), problem, "{doc}");
+    }
+}
+
+#[test]
+fn numbers_beyond_their_width_cannot_be_decoded_and_others_are_out_of_range() {
+    let cases = [
+        (json!(2_147_483_647), None),
+        (json!(-2_147_483_648_i64), None),
+        (json!(2_147_483_648_u64), Some(ProblemKind::Parse)),
+        (json!(u64::MAX), Some(ProblemKind::Parse)),
+        (json!(1.5), Some(ProblemKind::Schema)),
+        (json!("1"), Some(ProblemKind::Schema)),
+        (json!(null), Some(ProblemKind::Schema)),
+    ];
+    for (number, want) in cases {
+        let doc = json!({ "n": number });
+        let problems = Problems::default();
+        let fields = Fields::new(&doc, "", &problems, Unknown::Refused);
+        assert_eq!(
+            required_i32(&fields, "n").is_none(),
+            want.is_some(),
+            "{number}"
+        );
+        let found = problems.into_vec().first().map(|problem| problem.kind);
+        assert_eq!(found, want, "{number}");
+    }
+    for (number, want) in [
+        (json!(1), None),
+        (json!(11), Some(ProblemKind::Schema)),
+        (json!(-1), Some(ProblemKind::Schema)),
+        (json!(4_294_967_296_u64), Some(ProblemKind::Parse)),
+    ] {
+        let doc = json!({ "n": number });
+        let problems = Problems::default();
+        let fields = Fields::new(&doc, "", &problems, Unknown::Refused);
+        assert_eq!(
+            u32_within(&fields, "n", 1, 10).is_none(),
+            want.is_some(),
+            "{number}"
+        );
+        let found = problems.into_vec().first().map(|problem| problem.kind);
+        assert_eq!(found, want, "{number}");
+    }
+}
+
+#[test]
+fn a_loose_set_of_words_is_closed_for_writers_only() {
+    let words = [("a", 1), ("b", 2)];
+    let doc = json!({"x": "canary", "y": "b", "z": 5});
+    let read = |fields: &Fields<'_>| {
+        let read = ["x", "y", "z"].map(|key| loose_choice(fields, key, &words, 1));
+        assert_eq!(read, [1, 2, 1]);
+    };
+    assert_eq!(
+        said(read, &doc, Unknown::Refused),
+        [
+            "x: must be one of a, b",
+            "z: must be a string, not a number"
+        ]
+    );
+    assert_eq!(
+        said(read, &doc, Unknown::Ignored),
+        ["z: must be a string, not a number"]
+    );
+}
+
+#[test]
+fn nulls_are_noted_once_and_those_of_a_newer_writer_not_at_all() {
+    let doc = json!({"req": null, "opt": null, "novel": null});
+    let problems = Problems::default();
+    let fields = Fields::new(&doc, "", &problems, Unknown::Ignored);
+    fields.take_required_str("req");
+    fields.take_str("opt");
+    finish_without_nulls(fields, &doc);
+    assert_eq!(problems.ignored(), ["novel"]);
+    let said: Vec<String> = problems
+        .into_vec()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "req: is required",
+            "opt: must not be null (leave it out for the default)"
+        ]
+    );
+}
+
+#[test]
+fn lengths_count_characters() {
+    for (text, fits) in [("", false), ("é", true), ("ééé", true), ("éééé", false)] {
+        let doc = json!({ "t": text });
+        let read = |fields: &Fields<'_>| {
+            assert_eq!(
+                required_text_within(fields, "t", 1, 3).is_some(),
+                fits,
+                "{text}"
+            );
+        };
+        assert_eq!(
+            said(read, &doc, Unknown::Refused).is_empty(),
+            fits,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn path_segments_need_no_encoding() {
+    for name in ["a", "invoices-2.x", "é", "a:b@c"] {
+        assert!(is_path_segment(name), "{name}");
+    }
+    for name in ["", "a/b", "a?b", "a#b", "a%20", "a b", "a\u{a0}b", "a\n"] {
+        assert!(!is_path_segment(name), "{name:?}");
+    }
+}
