@@ -20,6 +20,7 @@ pub mod mcp_policy;
 pub mod mcp_server;
 #[allow(clippy::module_inception)] // The resource is called a model.
 pub mod model;
+pub mod passthrough_route;
 pub mod provider_key;
 pub mod template;
 mod unenforced;
