@@ -12,6 +12,8 @@ mod cidr;
 mod credential;
 mod field;
 pub mod glob;
+pub mod guardrail;
+pub mod guardrail_attachment;
 mod header;
 pub mod http_url;
 pub mod labels;
