@@ -15,6 +15,7 @@ pub mod id;
 pub mod interpolate;
 pub mod model;
 pub mod publish;
+pub mod references;
 pub mod resource;
 pub mod seal;
 pub mod secret;
