@@ -81,6 +81,8 @@ pub struct Site<'v> {
     pub reference: &'static Reference,
     /// Dotted path of the text, indices in brackets.
     pub path: String,
+    /// Dotted path of the field: without the index of an item, or the key of a mapping.
+    pub field: String,
     /// The id, name or pattern, without the prefix of the field.
     pub text: &'v str,
     /// JSON pointer of the string; `None` for the key of a mapping.
@@ -109,17 +111,17 @@ impl Reference {
                 continue;
             };
             match shape {
-                Shape::Text => self.site(place, &mut sites),
+                Shape::Text => sites.extend(self.site(place.path.clone(), place)),
                 Shape::Items => {
-                    for item in place.items() {
-                        self.site(item, &mut sites);
-                    }
+                    let items = place.items().into_iter();
+                    sites.extend(items.filter_map(|item| self.site(place.path.clone(), item)));
                 }
                 Shape::Keys => {
                     let fields = place.value.as_object().into_iter().flatten();
                     sites.extend(fields.map(|(key, _)| Site {
                         reference: self,
                         path: dotted(&place.path, key),
+                        field: place.path.clone(),
                         text: key,
                         pointer: None,
                     }));
@@ -129,16 +131,19 @@ impl Reference {
         sites
     }
 
-    fn site<'v>(&'static self, place: Place<'v>, sites: &mut Vec<Site<'v>>) {
-        let text = place.value.as_str();
-        if let Some(text) = text.and_then(|text| text.strip_prefix(self.prefix)) {
-            sites.push(Site {
-                reference: self,
-                path: place.path,
-                text,
-                pointer: Some(place.pointer),
-            });
-        }
+    /// Whether something stands before the id or name.
+    pub fn has_prefix(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+
+    fn site<'v>(&'static self, field: String, place: Place<'v>) -> Option<Site<'v>> {
+        Some(Site {
+            reference: self,
+            text: place.value.as_str()?.strip_prefix(self.prefix)?,
+            path: place.path,
+            field,
+            pointer: Some(place.pointer),
+        })
     }
 
     /// The mappings at the path before the field, where the field beside it says so.

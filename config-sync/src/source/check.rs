@@ -1,90 +1,242 @@
 //! What entries must agree on with each other. [pure]
+//!
+//! Runs on the values of documents, ids in place of names, whether or not a document could be read.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
-use super::entry::{Entry, Names};
-use crate::model::glob::Glob;
-use crate::model::{ApiKeyDocument, ModelDocument};
+use super::entry::{Entry, Index};
+use crate::collection::Collection;
+use crate::model::model::VIRTUAL_KINDS;
+use crate::references::{self, By, Site, identity, noun};
+use crate::tree::Value;
 
-/// Notes each model whose credential is not in the file.
-pub(super) fn provider_key_ids(
-    models: &mut [(Entry, Option<ModelDocument>)],
-    known: &HashSet<Arc<str>>,
-) {
-    for (entry, model) in models {
-        let Some(model) = model else { continue };
-        let id = &model.provider_key_id;
-        if known.contains(id) || id.is_empty() || entry.is_muted("provider_key_id") {
-            continue;
+/// Query keys whose value is a credential.
+const CREDENTIAL_KEYS: [&str; 6] = [
+    "access_token",
+    "token",
+    "client_secret",
+    "password",
+    "api_key",
+    "apikey",
+];
+
+/// Notes on each entry where it does not fit the others.
+pub(super) fn check(entries: &mut [Entry], index: &Index) {
+    let groups = model_groups(entries);
+    for entry in &mut *entries {
+        let problems = unknown_references(entry, index);
+        for (path, message) in problems {
+            entry.refuse(&path, message);
         }
-        let message = format!(
-            "`provider_key_id` references unknown provider key id {} (`provider_key` takes the name)",
-            entry.quoted("provider_key_id", id),
-        );
-        entry.refuse("provider_key_id", message);
+        direct_targets(entry, &groups);
+        no_credentials_in_urls(entry);
+    }
+    unique_credentials(entries);
+    unique_attachments(entries);
+    unique_issuers(entries);
+    one_entry(entries);
+}
+
+/// Each id and name that nothing in the file has. A name that a wildcard model covers is defined; a
+/// pattern may match nothing yet.
+fn unknown_references(entry: &Entry, index: &Index) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    for site in references::sites(entry.collection, entry.value()) {
+        let names = index.names(site.reference.to);
+        let is_known = match site.reference.by {
+            By::Id { .. } | By::IdInPlace => names.has_id(site.text),
+            By::Name { free: true } => site.text.contains('*') || names.cover(site.text),
+            By::Name { free: false } => names.contains(site.text),
+            By::LooseName => true,
+        };
+        if !is_known && !site.text.is_empty() && !entry.is_muted(&site.path) {
+            let message = unknown(entry, &site, index);
+            problems.push((site.path, message));
+        }
+    }
+    problems
+}
+
+fn unknown(entry: &Entry, site: &Site<'_>, index: &Index) -> String {
+    let (to, field) = (site.reference.to, &site.field);
+    let noun = noun(to);
+    let text = entry.quoted(&site.path, site.text);
+    match site.reference.by {
+        By::Id { named } => {
+            let short = match field.rsplit_once('.') {
+                Some((holder, _)) => format!("{holder}.{named}"),
+                None => named.to_owned(),
+            };
+            format!("`{field}` references unknown {noun} id {text} (`{short}` takes the name)")
+        }
+        By::IdInPlace => format!("`{field}` references unknown {noun} id {text}"),
+        By::Name { .. } | By::LooseName => {
+            let names = index.names(to);
+            format!("`{field}` references unknown {noun} {text} (defined {to}: {names})")
+        }
     }
 }
 
-/// Notes each model name that a key may use and nothing defines. A name that a wildcard model covers
-/// is defined; a pattern may match nothing yet.
-pub(super) fn allowed_models(keys: &mut [(Entry, Option<ApiKeyDocument>)], models: &Names) {
-    let wildcards: Vec<Glob> = models
-        .iter()
-        .filter(|name| name.contains('*'))
-        .filter_map(|name| Glob::parse(name).ok())
-        .collect();
-    for (entry, key) in keys {
-        let Some(key) = key else { continue };
-        for name in key.allowed_models().iter().filter_map(Glob::exact) {
-            if models.contains(name) || wildcards.iter().any(|glob| glob.matches(name)) {
-                continue;
-            }
-            let path = path_of_item(entry, name);
-            let message = format!(
-                "`allowed_models` references unknown model {} (defined models: {models})",
-                entry.quoted(&path, name),
-            );
-            if !entry.is_muted(&path) {
-                entry.problems.push("", message);
-            }
+/// The names of models without an upstream of their own.
+fn model_groups(entries: &[Entry]) -> HashSet<String> {
+    let is_group = |entry: &&Entry| {
+        entry.collection == Collection::Models
+            && VIRTUAL_KINDS
+                .iter()
+                .any(|kind| entry.value().get(kind).is_some())
+    };
+    let names = entries.iter().filter(is_group);
+    names
+        .filter_map(|entry| entry.name.as_deref().map(str::to_owned))
+        .collect()
+}
+
+/// A group routes to models that have an upstream.
+fn direct_targets(entry: &mut Entry, groups: &HashSet<String>) {
+    let mut problems = Vec::new();
+    for site in references::sites(entry.collection, entry.value()) {
+        let is_target = site.reference.path.starts_with("routing.targets[]");
+        if is_target && groups.contains(site.text) && !entry.is_muted(&site.path) {
+            let text = entry.quoted(&site.path, site.text);
+            let message = format!("`{}` must be a direct model: {text} is a group", site.path);
+            problems.push((site.path, message));
+        }
+    }
+    for (path, message) in problems {
+        entry.refuse(&path, message);
+    }
+}
+
+/// Addresses that are shown to others, or fetched by a cache that keeps them.
+fn no_credentials_in_urls(entry: &mut Entry) {
+    let fields: &[&str] = match entry.collection {
+        Collection::OidcProviders => &["issuer", "jwks_uri"],
+        Collection::McpAuthSettings => &["resource_url"],
+        _ => return,
+    };
+    for field in fields {
+        let text = entry.value().get(field).and_then(Value::as_str);
+        if text.is_some_and(has_credentials) && !entry.is_muted(field) {
+            let message = format!("`{field}` must not embed credentials");
+            entry.refuse(field, message);
         }
     }
 }
 
-/// Where `name` stands in `allowed_models`.
-fn path_of_item(entry: &Entry, name: &str) -> String {
-    let items = entry
-        .value()
-        .get("allowed_models")
-        .and_then(|list| list.as_array());
-    let index = items.and_then(|items| items.iter().position(|item| item.as_str() == Some(name)));
-    format!("allowed_models[{}]", index.unwrap_or_default())
+/// Whether a URL has a user, or a query key that names a credential.
+pub(crate) fn has_credentials(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else {
+        return false;
+    };
+    let rest = rest.split('#').next().unwrap_or("");
+    let authority = rest.split(['/', '?', '\\']).next().unwrap_or("");
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    authority.contains('@')
+        || query.split('&').any(|pair| {
+            let key = pair.split('=').next().unwrap_or("");
+            CREDENTIAL_KEYS
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(key))
+        })
 }
 
 /// Notes each key that shares its hash, or its JWT subject and provider, with an earlier one.
-pub(super) fn unique_credentials(keys: &[(Entry, Option<ApiKeyDocument>)]) {
-    let mut hashes: HashMap<[u8; 32], &Entry> = HashMap::new();
+fn unique_credentials(entries: &[Entry]) {
+    let mut hashes: HashMap<String, &Entry> = HashMap::new();
     let mut subjects: HashMap<(&str, &str), &Entry> = HashMap::new();
-    for (entry, key) in keys {
-        let Some(key) = key else { continue };
-        if !entry.is_muted("key_hash") {
-            if let Some(first) = hashes.get(&key.key_hash) {
+    for entry in of(entries, Collection::ApiKeys) {
+        let text = |field| entry.value().get(field).and_then(Value::as_str);
+        if let Some(hash) = text("key_hash").filter(|_| !entry.is_muted("key_hash")) {
+            let hash = hash.to_ascii_lowercase();
+            if let Some(first) = hashes.get(&hash) {
                 entry
                     .problems
                     .push("", format!("is the same key as {first}"));
             } else {
-                hashes.insert(key.key_hash, entry);
+                hashes.insert(hash, entry);
             }
         }
-        let Some((subject, provider)) = &key.jwt else {
+        let (Some(subject), Some(provider)) = (text("jwt_subject"), text("jwt_provider")) else {
             continue;
         };
-        if let Some(first) = subjects.get(&(&**subject, &**provider)) {
+        if let Some(first) = subjects.get(&(subject, provider)) {
             let message = format!("has the same `jwt_subject` and `jwt_provider` as {first}");
             entry.problems.push("", message);
         } else {
             subjects.insert((subject, provider), entry);
+        }
+    }
+}
+
+/// Notes each attachment of one guardrail to a scope it is attached to already.
+fn unique_attachments(entries: &[Entry]) {
+    let mut attached: HashMap<String, &Entry> = HashMap::new();
+    for entry in of(entries, Collection::GuardrailAttachments) {
+        let Some(identity) = identity(entry.collection, entry.value()) else {
+            continue;
+        };
+        if let Some(first) = attached.get(&identity) {
+            let message = format!("attaches the same guardrail to the same scope as {first}");
+            entry.problems.push("", message);
+        } else {
+            attached.insert(identity, entry);
+        }
+    }
+}
+
+/// Notes each enabled OIDC provider whose issuer an earlier one has.
+fn unique_issuers(entries: &[Entry]) {
+    let mut issuers: HashMap<&str, &Entry> = HashMap::new();
+    for entry in of(entries, Collection::OidcProviders) {
+        let issuer = entry.value().get("issuer").and_then(Value::as_str);
+        let is_enabled = entry.value().get("enabled") != Some(&Value::Bool(false));
+        let Some(issuer) = issuer.filter(|_| is_enabled && !entry.is_muted("issuer")) else {
+            continue;
+        };
+        if let Some(first) = issuers.get(issuer) {
+            let message = format!("has the same `issuer` as {first}, and both are enabled");
+            entry.problems.push("", message);
+        } else {
+            issuers.insert(issuer, entry);
+        }
+    }
+}
+
+/// Notes every entry but the first of a collection that takes one.
+fn one_entry(entries: &[Entry]) {
+    let settings = of(entries, Collection::McpAuthSettings);
+    for entry in settings.skip(1) {
+        let message = "at most one entry is accepted in this collection";
+        entry.problems.push("", message);
+    }
+}
+
+fn of(entries: &[Entry], collection: Collection) -> impl Iterator<Item = &Entry> {
+    entries
+        .iter()
+        .filter(move |entry| entry.collection == collection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_in_addresses_are_recognised() {
+        let cases = [
+            ("https://h/p?x=1#f", false),
+            ("https://h/a@b", false),
+            ("https://h/?tokens=1", false),
+            ("https://h/#?token=1", false),
+            ("not a url?token=x", false),
+            ("https://user@h/", true),
+            ("https://user:pw@h", true),
+            ("https://h/?a=b&Access_Token=x", true),
+            ("https://h?apikey", true),
+            ("https://h?a#token=x", false),
+        ];
+        for (url, want) in cases {
+            assert_eq!(has_credentials(url), want, "{url}");
         }
     }
 }

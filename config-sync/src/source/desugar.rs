@@ -1,24 +1,41 @@
 //! The short forms of the resources file, replaced by the fields they stand for. [pure]
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::entry::{Collection, Entry, Names};
+use super::entry::{Entry, Index};
+use crate::collection::Collection;
 use crate::id;
 use crate::interpolate::{Env, VariableName};
 use crate::model::model::VIRTUAL_KINDS;
+use crate::references::{self, By, Holder, Reference, noun};
 use crate::tree::Value;
 
 /// Replaces the short forms of one entry; what is wrong with them is noted on it.
-pub(super) fn desugar(entry: &mut Entry, provider_keys: &Names, env: Env<'_>) {
+pub(super) fn desugar(entry: &mut Entry, index: &Index, env: Env<'_>) {
     refuse_id(entry);
+    for reference in references::of(entry.collection) {
+        match reference.by {
+            By::Id { named } => {
+                for holder in reference.holders(entry.value()) {
+                    name_to_id(entry, reference, &holder, named, index);
+                }
+            }
+            By::IdInPlace => names_in_place(entry, reference, index),
+            By::Name { .. } | By::LooseName => {}
+        }
+    }
     match entry.collection {
-        Collection::ProviderKeys => {}
-        Collection::Models => name_provider_key(entry, provider_keys),
+        Collection::Models => require_provider_key(entry),
         Collection::ApiKeys => {
             require_name(entry);
             hash_key(entry, env);
         }
+        Collection::GuardrailAttachments => scope_without_reference(entry),
+        _ => {}
     }
 }
 
@@ -43,40 +60,121 @@ fn require_name(entry: &mut Entry) {
     }
 }
 
-/// `provider_key: <name>` becomes `provider_key_id: <id>`.
-fn name_provider_key(entry: &mut Entry, provider_keys: &Names) {
+/// A model that has an upstream needs a credential, whose name a file would give.
+fn require_provider_key(entry: &mut Entry) {
     let Some(fields) = entry.fields_mut() else {
         return;
     };
-    let Some(name) = fields.shift_remove("provider_key") else {
-        let is_virtual = VIRTUAL_KINDS.iter().any(|kind| fields.contains_key(*kind));
-        if !is_virtual && !fields.contains_key("provider_key_id") {
-            let message = "`provider_key` is required: the name of a provider key".to_owned();
-            entry.refuse("provider_key_id", message);
-        }
+    let is_virtual = VIRTUAL_KINDS.iter().any(|kind| fields.contains_key(*kind));
+    let has_key = fields.contains_key("provider_key_id");
+    if !is_virtual && !has_key && !entry.is_muted("provider_key_id") {
+        let message = "`provider_key` is required: the name of a provider key".to_owned();
+        entry.refuse("provider_key_id", message);
+    }
+}
+
+/// `<named>: <name>` becomes `<field>: <id>`.
+fn name_to_id(
+    entry: &mut Entry,
+    reference: &Reference,
+    holder: &Holder,
+    named: &str,
+    index: &Index,
+) {
+    let (short, long) = (holder.path_of(named), holder.path_of(holder.field));
+    let Some(fields) = holder.fields_mut(entry.value_mut()) else {
         return;
     };
-    if fields.contains_key("provider_key_id") {
-        let message = "`provider_key` and `provider_key_id` are mutually exclusive".to_owned();
-        return entry.refuse("provider_key_id", message);
+    let Some(name) = fields.shift_remove(named) else {
+        return;
+    };
+    if fields.contains_key(holder.field) {
+        let message = format!("`{short}` and `{long}` are mutually exclusive");
+        return entry.refuse(&long, message);
     }
+    let noun = noun(reference.to);
     let Value::String(name) = name else {
-        let message = "`provider_key` must be the name of a provider key".to_owned();
-        return entry.refuse("provider_key_id", message);
+        let message = format!("`{short}` must be the name of {} {noun}", article(noun));
+        return entry.refuse(&long, message);
     };
-    if provider_keys.contains(&name) {
-        let id = id::derived(Collection::ProviderKeys.name(), &name);
-        fields.insert("provider_key_id".to_owned(), Value::from(&*id));
+    let names = index.names(reference.to);
+    if names.contains(&name) {
+        let id = id::derived(reference.to.name(), &name);
+        fields.insert(holder.field.to_owned(), Value::from(&*id));
         return;
     }
-    if entry.is_muted("provider_key") {
-        return entry.mute("provider_key_id");
+    if entry.is_muted(&short) {
+        return entry.mute(&long);
     }
     let message = format!(
-        "`provider_key` references unknown provider key {} (defined provider_keys: {provider_keys})",
-        entry.quoted("provider_key", &name),
+        "`{short}` references unknown {noun} {} (defined {}: {names})",
+        entry.quoted(&short, &name),
+        reference.to,
     );
-    entry.refuse("provider_key_id", message);
+    entry.refuse(&long, message);
+}
+
+/// Names that stand where ids belong become ids; an id of the file stays.
+fn names_in_place(entry: &mut Entry, reference: &'static Reference, index: &Index) {
+    let names = index.names(reference.to);
+    let mut ids: Vec<(String, Arc<str>)> = Vec::new();
+    let mut unknown: Vec<(String, String)> = Vec::new();
+    for site in reference.sites(entry.value()) {
+        if names.has_id(site.text) || entry.is_muted(&site.path) {
+            continue;
+        }
+        // Behind a prefix, such a text always was an id: one that the checks find missing.
+        let is_id = reference.has_prefix() && Uuid::try_parse(site.text).is_ok();
+        if names.contains(site.text) && !is_id {
+            ids.push((site.path, id::derived(reference.to.name(), site.text)));
+        } else if !is_id && !site.text.is_empty() {
+            let message = format!(
+                "`{}` references unknown {} {} (defined {}: {names})",
+                site.field,
+                noun(reference.to),
+                entry.quoted(&site.path, site.text),
+                reference.to,
+            );
+            unknown.push((site.path, message));
+        }
+    }
+    let (collection, value) = (entry.collection, entry.value_mut());
+    references::rewrite(collection, value, &mut |site| {
+        let of_this = site.reference == reference;
+        let mut ids = ids.iter().filter(|(path, _)| of_this && *path == site.path);
+        ids.next().map(|(_, id)| id.to_string())
+    });
+    for (path, message) in unknown {
+        entry.refuse(&path, message);
+    }
+}
+
+/// What `scope` says beside a scope type that names no document: a team, or nothing.
+fn scope_without_reference(entry: &mut Entry) {
+    let Some(fields) = entry.fields_mut() else {
+        return;
+    };
+    let Some(scope) = fields.shift_remove("scope") else {
+        return;
+    };
+    let message = match fields.get("scope_type").and_then(Value::as_str) {
+        Some("team") if fields.contains_key("scope_id") => {
+            "`scope` and `scope_id` are mutually exclusive"
+        }
+        Some("team") if scope.is_string() => {
+            fields.insert("scope_id".to_owned(), scope);
+            if entry.is_muted("scope") {
+                entry.mute("scope_id");
+            }
+            return;
+        }
+        Some("team") => "`scope` must be a team",
+        Some("env") if scope.is_null() => return,
+        Some("env") => "`scope` is not accepted: the scope type `env` covers everything",
+        // No scope type: that is reported when the document is read.
+        Some(_) | None => return entry.mute("scope_id"),
+    };
+    entry.refuse("scope_id", message.to_owned());
 }
 
 /// `key_env: <variable>` becomes `key_hash: <hash of its value>`; the value is wiped.
@@ -137,4 +235,11 @@ fn hash_of(entry: &Entry, variable: &Value, env: Env<'_>) -> Result<String, Stri
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn article(noun: &str) -> &'static str {
+    match noun.as_bytes().first() {
+        Some(b'A' | b'M' | b'O') => "an",
+        Some(_) | None => "a",
+    }
 }

@@ -1,13 +1,16 @@
 //! One entry of a resources file on its way to a document. [pure]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::collection::Collection;
 use crate::document::Document;
 use crate::id;
 use crate::interpolate::{Env, interpolate_tree};
+use crate::model::glob::Glob;
 use crate::model::labels::printable;
+use crate::references::{identity, identity_fields};
 use crate::tree::{Map, Problem, Problems, Value, kind};
 
 /// Longest name quoted in a report, in bytes.
@@ -15,32 +18,13 @@ const QUOTED_BYTES_MAX: usize = 128;
 /// Most names listed in one message.
 const LISTED_MAX: usize = 20;
 
-/// The collections of this version, in processing order.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Collection {
-    ProviderKeys,
-    Models,
-    ApiKeys,
-}
-
-impl Collection {
-    pub(super) const ALL: [Self; 3] = [Self::ProviderKeys, Self::Models, Self::ApiKeys];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::ProviderKeys => "provider_keys",
-            Self::Models => "models",
-            Self::ApiKeys => "api_keys",
-        }
-    }
-}
-
 /// One entry, its identity, and what is wrong with it.
 pub(super) struct Entry {
     pub(super) collection: Collection,
     index: usize,
     document: Document,
-    /// `display_name`, where it is a string.
+    /// What the entry is called: its identity, but for attachments, whose identity is known once
+    /// names have become ids, and for the one entry of a collection that takes no more.
     pub(super) name: Option<Arc<str>>,
     pub(super) problems: Problems,
     /// Fields already reported, whose value is not what it should be: later checks keep quiet.
@@ -61,8 +45,7 @@ impl Entry {
         let mut from_env = Vec::new();
         variables(&value, "", &mut from_env);
         interpolate_tree(&mut value, "", env, &problems);
-        let name = value.get("display_name").and_then(Value::as_str);
-        let name = name.filter(|name| !name.is_empty()).map(Arc::from);
+        let name = name_of(collection, &value).map(Arc::from);
         if !value.is_object() {
             problems.push("", format!("must be a mapping, not {}", kind(&value)));
         }
@@ -83,6 +66,11 @@ impl Entry {
         self.document.value()
     }
 
+    /// The document, to be edited.
+    pub(super) fn value_mut(&mut self) -> &mut Value {
+        self.document.value_mut()
+    }
+
     /// The fields of the document, unless it is no mapping (which is reported).
     pub(super) fn fields_mut(&mut self) -> Option<&mut Map<String, Value>> {
         self.document.value_mut().as_object_mut()
@@ -93,10 +81,34 @@ impl Entry {
         self.value().is_object()
     }
 
-    /// The id: derived from the name. Empty for an entry without one, which is reported.
+    /// The id, once names have become ids: derived from the identity. Of no use for an entry
+    /// without one, which is reported.
     pub(super) fn id(&self) -> Arc<str> {
-        let name = self.name.as_deref().unwrap_or("");
-        id::derived(self.collection.name(), name)
+        let identity = identity(self.collection, self.value()).unwrap_or_default();
+        id::derived(self.collection.name(), &identity)
+    }
+
+    /// The name for a list of names; where the file itself does not say it, the place.
+    pub(super) fn label(&self) -> Arc<str> {
+        match &self.name {
+            Some(name) if !self.has_hidden_name() => Arc::clone(name),
+            Some(_) | None => self.place().into(),
+        }
+    }
+
+    /// The scope of a problem, without the name.
+    pub(super) fn place(&self) -> String {
+        format!("{}[{}]", self.collection, self.index)
+    }
+
+    /// Whether the name holds what came from the environment.
+    fn has_hidden_name(&self) -> bool {
+        let attached_by: &[&str] = match self.collection {
+            Collection::GuardrailAttachments => &["guardrail", "scope"],
+            _ => &[],
+        };
+        let mut fields = identity_fields(self.collection).iter().chain(attached_by);
+        fields.any(|field| self.is_from_env(field))
     }
 
     /// Notes a problem of a field, and keeps later checks of the field quiet.
@@ -150,50 +162,81 @@ impl Entry {
 /// The scope of a problem: `models[1]`, or `models[1] ("name")` where the file itself says the name.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}]", self.collection.name(), self.index)?;
+        f.write_str(&self.place())?;
         match &self.name {
-            Some(name) if !self.is_from_env("display_name") => write!(f, " ({})", quoted(name)),
+            Some(name) if !self.has_hidden_name() => write!(f, " ({})", quoted(name)),
             Some(_) | None => Ok(()),
         }
     }
 }
 
-/// The names of one collection's entries, for references.
+/// The names and ids of one collection's entries, for references.
 #[derive(Default)]
 pub(super) struct Names {
-    in_order: Vec<Arc<str>>,
     /// The names that are written in the file itself, for messages.
     written: Vec<Arc<str>>,
     scopes: HashMap<Arc<str>, String>,
+    ids: HashSet<Arc<str>>,
+    /// Model names with a `*`: they stand for the names they match.
+    wildcards: Vec<Glob>,
 }
 
 impl Names {
-    /// Collects names, noting on each entry whose name is taken already.
-    pub(super) fn collect(entries: &[Entry]) -> Self {
-        let mut names = Self::default();
-        for entry in entries {
-            let Some(name) = &entry.name else { continue };
-            if let Some(owner) = names.scopes.get(name) {
-                let message = format!("is already the name of {owner}");
-                entry.problems.push("display_name", message);
-                continue;
-            }
-            let scope = format!("{}[{}]", entry.collection.name(), entry.index);
-            names.scopes.insert(Arc::clone(name), scope);
-            names.in_order.push(Arc::clone(name));
-            if !entry.is_from_env("display_name") {
-                names.written.push(Arc::clone(name));
-            }
+    /// Adds the name of `entry`, noting on it if the name is taken already.
+    fn add(&mut self, entry: &Entry) {
+        let Some(name) = &entry.name else { return };
+        if let Some(owner) = self.scopes.get(name) {
+            let field = identity_fields(entry.collection).first().unwrap_or(&"");
+            let message = match entry.collection {
+                Collection::McpPolicies => format!("is already the scope of {owner}"),
+                _ => format!("is already the name of {owner}"),
+            };
+            entry.problems.push(*field, message);
+            return;
         }
-        names
+        self.scopes.insert(Arc::clone(name), entry.place());
+        self.ids.insert(entry.id());
+        if !entry.has_hidden_name() {
+            self.written.push(Arc::clone(name));
+        }
+        if entry.collection == Collection::Models && name.contains('*') {
+            self.wildcards.extend(Glob::parse(name).ok());
+        }
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
         self.scopes.contains_key(name)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.in_order.iter()
+    /// Whether an entry has this name, or a name with `*` that matches it.
+    pub(super) fn cover(&self, name: &str) -> bool {
+        self.contains(name) || self.wildcards.iter().any(|glob| glob.matches(name))
+    }
+
+    pub(super) fn has_id(&self, id: &str) -> bool {
+        self.ids.contains(id)
+    }
+}
+
+/// The names of every collection.
+pub(super) struct Index([Names; Collection::ALL.len()]);
+
+impl Index {
+    /// Collects the names that entries may be referred to by, noting on each entry whose name is
+    /// taken already.
+    pub(super) fn collect(entries: &[Entry]) -> Self {
+        let mut index = Self(Collection::ALL.map(|_| Names::default()));
+        for entry in entries {
+            // An attachment is not referred to, and what it is for may be written in two ways.
+            if entry.collection != Collection::GuardrailAttachments {
+                index.0[entry.collection as usize].add(entry);
+            }
+        }
+        index
+    }
+
+    pub(super) fn names(&self, of: Collection) -> &Names {
+        &self.0[of as usize]
     }
 }
 
@@ -219,6 +262,22 @@ pub(super) fn listed(names: &[Arc<str>]) -> String {
         text.push_str(&format!(" and {} more", names.len() - LISTED_MAX));
     }
     text
+}
+
+/// What an entry is called; see [`Entry::name`].
+fn name_of(collection: Collection, value: &Value) -> Option<String> {
+    let text = |field| value.get(field).and_then(Value::as_str);
+    match collection {
+        Collection::McpAuthSettings => None,
+        Collection::GuardrailAttachments => {
+            let guardrail = text("guardrail").or_else(|| text("guardrail_id"))?;
+            let scope = text("scope").or_else(|| text("scope_id"));
+            let parts = [Some(guardrail), text("scope_type"), scope];
+            let parts: Vec<&str> = parts.into_iter().flatten().collect();
+            Some(parts.join("/"))
+        }
+        named => identity(named, value),
+    }
 }
 
 fn quoted(text: &str) -> String {

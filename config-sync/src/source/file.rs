@@ -8,9 +8,10 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::entry::{Collection, Entry};
+use super::entry::Entry;
 use super::report::{LoadError, LoadErrorKind, file_problem};
-use super::rows::Rows;
+use super::rows::{Built, Rows};
+use crate::collection::Collection;
 use crate::document::{Document, parse_yaml};
 use crate::interpolate::Env;
 use crate::model::labels::printable;
@@ -23,24 +24,6 @@ pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const KEY_BYTES_MAX: usize = 128;
 /// The format that this version reads.
 const FORMAT_VERSION: &str = "1";
-/// Collections of the format that this version cannot serve. Their entries are refused: an operator
-/// who writes a guardrail relies on it.
-const UNSUPPORTED: [&str; 13] = [
-    "guardrails",
-    "guardrail_attachments",
-    "mcp_servers",
-    "mcp_policies",
-    "mcp_auth_settings",
-    "a2a_agents",
-    "cache_policies",
-    "observability_exporters",
-    "rate_limit_policies",
-    "oidc_providers",
-    "claim_mappings",
-    "passthrough_routes",
-    "ssls",
-];
-
 /// A file that was loaded without any error.
 #[derive(Debug)]
 pub struct Loaded {
@@ -122,9 +105,9 @@ pub fn load_bytes(
         .map_err(|_| of_file(LoadErrorKind::NonJson, "is not UTF-8".to_owned()))?;
     let document = parse_yaml(text)
         .map_err(|error| of_file(LoadErrorKind::NonJson, format!("not readable: {error}")))?;
-    let mut root = Root::open(document, context.env)
+    let root = Root::open(document, context.env)
         .map_err(|message| of_file(LoadErrorKind::ParseFailed, message))?;
-    let mut rows = Rows::read(&mut root, context.env);
+    let mut rows = Rows::read(root.entries, context.env);
     let mut problems = root.problems;
     rows.report(&mut problems);
     if !problems.is_empty() {
@@ -140,9 +123,12 @@ pub fn load_bytes(
         .into_iter()
         .filter(|(_, count)| *count > 0)
         .collect();
+    let Built { parts, others } = rows.build(context);
+    // HAND-OVER: `SnapshotParts` takes `others` as its field of that name.
+    drop(others);
     Ok(Loaded {
         resources: counts.iter().map(|(_, count)| count).sum(),
-        snapshot: rows.build(context),
+        snapshot: Snapshot::build(parts),
         file_sha256: Sha256::digest(bytes).into(),
         counts,
     })
@@ -161,10 +147,9 @@ fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
 }
 
 /// The top level of the file, taken apart.
-pub(super) struct Root {
-    pub(super) provider_keys: Vec<Entry>,
-    pub(super) models: Vec<Entry>,
-    pub(super) api_keys: Vec<Entry>,
+struct Root {
+    /// The entries of every collection, in processing order.
+    entries: Vec<Entry>,
     counts: Vec<(&'static str, usize)>,
     problems: Vec<String>,
     /// The version is right and collections are lists.
@@ -178,23 +163,21 @@ impl Root {
             return Err(format!("must be a mapping, not {found}"));
         };
         let mut root = Self {
-            provider_keys: Vec::new(),
-            models: Vec::new(),
-            api_keys: Vec::new(),
+            entries: Vec::new(),
             counts: Vec::new(),
             problems: Vec::new(),
             well_formed: true,
         };
         root.check_version(fields.get("_format_version"));
         for key in fields.keys() {
-            root.check_key(key, fields.get(key));
+            root.check_key(key);
         }
-        [root.provider_keys, root.models, root.api_keys] = Collection::ALL.map(|collection| {
+        for collection in Collection::ALL {
             let list = fields.get_mut(collection.name()).map(Value::take);
             let entries = root.take_list(collection, list, env);
             root.counts.push((collection.name(), entries.len()));
-            entries
-        });
+            root.entries.extend(entries);
+        }
         Ok(root)
     }
 
@@ -209,27 +192,14 @@ impl Root {
         self.problems.push(file_problem(message));
     }
 
-    fn check_key(&mut self, key: &str, value: Option<&Value>) {
-        let supported = Collection::ALL.map(Collection::name);
-        if key == "_format_version" || supported.contains(&key) {
+    fn check_key(&mut self, key: &str) {
+        if key == "_format_version" || Collection::from_name(key).is_some() {
             return;
         }
-        if !UNSUPPORTED.contains(&key) {
-            let known = supported.join(", ");
-            let key = printable(key, KEY_BYTES_MAX);
-            let message =
-                format!("unknown top-level key `{key}` (known: _format_version, {known})");
-            return self.problems.push(file_problem(message));
-        }
-        let empty = match value {
-            None | Some(Value::Null) => true,
-            Some(Value::Array(items)) => items.is_empty(),
-            Some(_) => false,
-        };
-        if !empty {
-            let message = format!("`{key}` is not supported by this version");
-            self.problems.push(file_problem(message));
-        }
+        let known = Collection::ALL.map(Collection::name).join(", ");
+        let key = printable(key, KEY_BYTES_MAX);
+        let message = format!("unknown top-level key `{key}` (known: _format_version, {known})");
+        self.problems.push(file_problem(message));
     }
 
     fn take_list(

@@ -1,114 +1,103 @@
 //! The entries of a file, read, checked against each other, and made a snapshot. [pure]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::entry::{Entry, Names, listed};
-use super::file::{LoadContext, Root};
+use super::entry::{Entry, Index, listed};
+use super::file::LoadContext;
 use super::{check, desugar};
+use crate::collection::Collection;
 use crate::interpolate::Env;
+use crate::model::model::VIRTUAL_KINDS;
 use crate::model::{
     ApiKey, ApiKeyDocument, Model, ModelDocument, ProviderKey, ProviderKeyDocument,
 };
+use crate::resource::Resource;
 use crate::snapshot::{Snapshot, SnapshotParts};
-use crate::tree::{Problems, Unknown, Value};
+use crate::tree::{Problems, Unknown};
 
-/// Each entry with its document, where it could be read.
-pub(super) struct Rows {
-    provider_keys: Vec<(Entry, Option<ProviderKeyDocument>)>,
-    models: Vec<(Entry, Option<ModelDocument>)>,
-    api_keys: Vec<(Entry, Option<ApiKeyDocument>)>,
+/// Each entry with its document, where it could be read; in processing order.
+pub(super) struct Rows(Vec<(Entry, Option<Resource>)>);
+
+/// What a file without any problem comes to.
+pub(super) struct Built {
+    /// What is served.
+    pub(super) parts: SnapshotParts,
+    /// What is loaded and not acted upon by this version, each with its id.
+    pub(super) others: Vec<(Collection, Arc<str>, Arc<Resource>)>,
 }
 
 impl Rows {
-    /// Reads every entry of `root`; what is wrong is noted on the entries.
-    pub(super) fn read(root: &mut Root, env: Env<'_>) -> Self {
-        let key_names = Names::collect(&root.provider_keys);
-        let model_names = Names::collect(&root.models);
-        Names::collect(&root.api_keys);
-        for entries in [
-            &mut root.provider_keys,
-            &mut root.models,
-            &mut root.api_keys,
-        ] {
-            for entry in entries {
-                desugar::desugar(entry, &key_names, env);
-            }
-        }
-        let key_ids: HashSet<Arc<str>> = root.provider_keys.iter().map(Entry::id).collect();
-        let mut rows = Self {
-            provider_keys: read_all(&mut root.provider_keys, |value, problems| {
-                Some(ProviderKeyDocument::read(value, problems, Unknown::Refused))
-            }),
-            models: read_all(&mut root.models, |value, problems| {
-                ModelDocument::read(value, problems, Unknown::Refused)
-            }),
-            api_keys: read_all(&mut root.api_keys, |value, problems| {
-                Some(ApiKeyDocument::read(value, problems, Unknown::Refused))
-            }),
-        };
-        check::provider_key_ids(&mut rows.models, &key_ids);
-        check::allowed_models(&mut rows.api_keys, &model_names);
-        check::unique_credentials(&rows.api_keys);
-        rows
+    /// Reads every entry; what is wrong is noted on the entries.
+    pub(super) fn read(mut entries: Vec<Entry>, env: Env<'_>) -> Self {
+        let index = prepare(&mut entries, env);
+        let documents: Vec<Option<Resource>> = entries.iter_mut().map(read).collect();
+        check::check(&mut entries, &index);
+        Self(entries.into_iter().zip(documents).collect())
     }
 
     /// Appends every problem with its scope, in the order of the file format.
     pub(super) fn report(&mut self, problems: &mut Vec<String>) {
-        let provider_keys = self.provider_keys.iter_mut().map(|(entry, _)| entry);
-        let models = self.models.iter_mut().map(|(entry, _)| entry);
-        let api_keys = self.api_keys.iter_mut().map(|(entry, _)| entry);
-        for entry in provider_keys.chain(models).chain(api_keys) {
+        for (entry, _) in &mut self.0 {
             problems.extend(entry.report());
         }
     }
 
-    /// The snapshot of rows without any problem.
-    pub(super) fn build(self, context: &LoadContext<'_>) -> Snapshot {
-        let warnings = self.warnings();
+    /// What rows without any problem come to.
+    pub(super) fn build(self, context: &LoadContext<'_>) -> Built {
+        let mut parts = SnapshotParts {
+            generation: context.generation,
+            warnings: self.warnings(),
+            ..SnapshotParts::default()
+        };
         let previous = Previous::of(context.previous);
         let loaded_at = unix_seconds(context.loaded_at);
         let mut keys: HashMap<Arc<str>, Arc<ProviderKey>> = HashMap::new();
-        let mut provider_keys = Vec::new();
-        for (entry, document) in self.provider_keys {
-            let Some(document) = document else { continue };
-            let key = document.into_key(entry.id());
-            let key = shared(previous.provider_keys.get(&*key.id), key);
-            keys.insert(Arc::clone(&key.id), Arc::clone(&key));
-            provider_keys.push(key);
-        }
-        let mut models = Vec::new();
-        for (entry, document) in self.models {
-            let Some(document) = document else { continue };
+        let mut others = Vec::new();
+        for (entry, resource) in self.0 {
+            let Some(resource) = resource else { continue };
             let id = entry.id();
-            let before = previous.models.get(&*id);
-            let created = before.map_or(loaded_at, |model| model.created);
-            let key = keys.get(&document.provider_key_id).cloned();
-            models.push(shared(before, document.into_model(id, key, created)));
+            match resource {
+                Resource::ProviderKey(document) => {
+                    let key = document.into_key(id);
+                    let key = shared(previous.provider_keys.get(&*key.id), key);
+                    keys.insert(Arc::clone(&key.id), Arc::clone(&key));
+                    parts.provider_keys.push(key);
+                }
+                Resource::Model(document) if virtual_kind(&entry).is_none() => {
+                    let before = previous.models.get(&*id);
+                    let created = before.map_or(loaded_at, |model| model.created);
+                    let key = keys.get(&document.provider_key_id).cloned();
+                    let model = shared(before, document.into_model(id, key, created));
+                    parts.models.push(model);
+                }
+                Resource::ApiKey(document) => {
+                    let hash = document.key_hash;
+                    let key = shared(previous.api_keys.get(&*id), document.into_key(id));
+                    parts.api_keys.push((hash, key));
+                }
+                resource => others.push((entry.collection, id, Arc::new(resource))),
+            }
         }
-        let mut api_keys = Vec::new();
-        for (entry, document) in self.api_keys {
-            let Some(document) = document else { continue };
-            let hash = document.key_hash;
-            let key = document.into_key(entry.id());
-            api_keys.push((hash, shared(previous.api_keys.get(&*key.id), key)));
-        }
-        Snapshot::build(SnapshotParts {
-            generation: context.generation,
-            provider_keys,
-            models,
-            api_keys,
-            warnings,
-        })
+        Built { parts, others }
     }
 
     /// What loads but may not do what the operator expects: one sentence per kind of field.
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let keys = read_rows(&self.provider_keys);
-        let models = read_rows(&self.models);
-        let api_keys = read_rows(&self.api_keys);
+        let keys: Named<'_, ProviderKeyDocument> = self.named(|resource| match resource {
+            Resource::ProviderKey(document) => Some(document),
+            _ => None,
+        });
+        let models: Named<'_, ModelDocument> = self.named(|resource| match resource {
+            Resource::Model(document) => Some(document),
+            _ => None,
+        });
+        let api_keys: Named<'_, ApiKeyDocument> = self.named(|resource| match resource {
+            Resource::ApiKey(document) => Some(document),
+            _ => None,
+        });
         for (name, key) in &keys {
             if !key.verifies_certificates() {
                 warnings.push(format!(
@@ -142,8 +131,75 @@ impl Rows {
         let of_models = unenforced("models", by_field(&models, |model| &model.unenforced));
         let of_api_keys = unenforced("api_keys", by_field(&api_keys, |key| &key.unenforced));
         warnings.extend(of_keys.into_iter().chain(of_models).chain(of_api_keys));
+        warnings.extend(not_served(self.0.iter().map(|(entry, _)| entry)));
         warnings
     }
+
+    /// The rows of one kind that could be read, by name.
+    fn named<'r, T>(&'r self, of: impl Fn(&'r Resource) -> Option<&'r Box<T>>) -> Named<'r, T> {
+        let rows = self.0.iter();
+        rows.filter_map(|(entry, resource)| {
+            let document = of(resource.as_ref()?)?;
+            Some((entry.label(), &**document))
+        })
+        .collect()
+    }
+}
+
+/// Documents by name.
+type Named<'r, T> = Vec<(Arc<str>, &'r T)>;
+
+/// Puts ids in the place of names and short forms; what is wrong is noted on the entries.
+fn prepare(entries: &mut [Entry], env: Env<'_>) -> Index {
+    let index = Index::collect(entries);
+    for entry in entries {
+        desugar::desugar(entry, &index, env);
+    }
+    index
+}
+
+/// The document of an entry, with what is wrong with it noted.
+fn read(entry: &mut Entry) -> Option<Resource> {
+    let found = Problems::default();
+    let document = if entry.is_mapping() {
+        Resource::read(entry.collection, entry.value(), &found, Unknown::Refused)
+    } else {
+        None
+    };
+    entry.note(found);
+    document
+}
+
+/// The marker of a model that has no upstream of its own.
+fn virtual_kind(entry: &Entry) -> Option<&'static str> {
+    if entry.collection != Collection::Models {
+        return None;
+    }
+    let mut kinds = VIRTUAL_KINDS.into_iter();
+    kinds.find(|kind| entry.value().get(kind).is_some())
+}
+
+/// One sentence for each kind of model, then for each collection, that is only data so far.
+fn not_served<'e>(entries: impl Iterator<Item = &'e Entry> + Clone) -> Vec<String> {
+    let named = |wanted: &dyn Fn(&Entry) -> bool| -> Vec<Arc<str>> {
+        let of = entries.clone().filter(|entry| wanted(entry));
+        of.map(Entry::label).collect()
+    };
+    let mut found = Vec::new();
+    for kind in VIRTUAL_KINDS {
+        let what = format!("models of kind {kind} are not served by this version");
+        found.push((what, named(&|entry| virtual_kind(entry) == Some(kind))));
+    }
+    for collection in Collection::ALL {
+        use Collection::{ApiKeys, Models, ProviderKeys};
+        if !matches!(collection, ProviderKeys | Models | ApiKeys) {
+            let what = format!("{collection} are loaded and not enforced by this version");
+            found.push((what, named(&|entry| entry.collection == collection)));
+        }
+    }
+    found.retain(|(_, names)| !names.is_empty());
+    let sentence = |(what, names): (String, Vec<Arc<str>>)| format!("{what}: {}", listed(&names));
+    found.into_iter().map(sentence).collect()
 }
 
 /// What is served now, by id.
@@ -176,31 +232,6 @@ fn shared<T: PartialEq>(before: Option<&&Arc<T>>, fresh: T) -> Arc<T> {
         Some(before) if ***before == fresh => Arc::clone(before),
         Some(_) | None => Arc::new(fresh),
     }
-}
-
-fn read_all<T>(
-    entries: &mut Vec<Entry>,
-    read: impl Fn(&Value, &Problems) -> Option<T>,
-) -> Vec<(Entry, Option<T>)> {
-    let mut rows = Vec::with_capacity(entries.len());
-    for mut entry in entries.drain(..) {
-        let found = Problems::default();
-        let document = if entry.is_mapping() {
-            read(entry.value(), &found)
-        } else {
-            None
-        };
-        entry.note(found);
-        rows.push((entry, document));
-    }
-    rows
-}
-
-/// The rows that could be read, by name.
-fn read_rows<T>(rows: &[(Entry, Option<T>)]) -> Vec<(Arc<str>, &T)> {
-    rows.iter()
-        .filter_map(|(entry, document)| Some((entry.name.clone()?, document.as_ref()?)))
-        .collect()
 }
 
 fn names_where<T>(rows: &[(Arc<str>, &T)], holds: impl Fn(&T) -> bool) -> Vec<Arc<str>> {
