@@ -10,11 +10,12 @@ use zeroize::Zeroizing;
 
 use super::entry::Entry;
 use super::report::{LoadError, LoadErrorKind, file_problem};
-use super::rows::{Built, Rows};
+use super::rows::{Built, Reader, Rows};
 use crate::collection::Collection;
 use crate::document::{Document, parse_yaml};
 use crate::interpolate::Env;
 use crate::model::labels::printable;
+use crate::resource::Resource;
 use crate::snapshot::Snapshot;
 use crate::tree::{Value, kind};
 
@@ -96,6 +97,33 @@ pub fn load_bytes(
     bytes: &[u8],
     context: &LoadContext<'_>,
 ) -> Result<Loaded, LoadError> {
+    let (rows, counts) = open(path, bytes, context.env, &Resource::read)?;
+    let Built { parts, others } = rows.build(context);
+    // HAND-OVER: `SnapshotParts` takes `others` as its field of that name.
+    drop(others);
+    Ok(Loaded {
+        resources: counts.iter().map(|(_, count)| count).sum(),
+        snapshot: Snapshot::build(parts),
+        file_sha256: Sha256::digest(bytes).into(),
+        counts,
+    })
+}
+
+/// Each problem for which a file of this text would be refused.
+pub(crate) fn problems_of(text: &str, env: Env<'_>, reader: Reader<'_>) -> Vec<String> {
+    match open(Path::new(""), text.as_bytes(), env, reader) {
+        Ok(_) => Vec::new(),
+        Err(error) => error.problems().to_vec(),
+    }
+}
+
+/// The rows of a file without any problem, and the number of each collection that has any.
+fn open(
+    path: &Path,
+    bytes: &[u8],
+    env: Env<'_>,
+    reader: Reader<'_>,
+) -> Result<(Rows, Vec<(&'static str, usize)>), LoadError> {
     let of_file = |kind, message: String| LoadError::of_file(kind, path, message);
     if bytes.len() as u64 > FILE_BYTES_MAX {
         let message = format!("is larger than {FILE_BYTES_MAX} bytes");
@@ -105,9 +133,9 @@ pub fn load_bytes(
         .map_err(|_| of_file(LoadErrorKind::NonJson, "is not UTF-8".to_owned()))?;
     let document = parse_yaml(text)
         .map_err(|error| of_file(LoadErrorKind::NonJson, format!("not readable: {error}")))?;
-    let root = Root::open(document, context.env)
+    let root = Root::open(document, env)
         .map_err(|message| of_file(LoadErrorKind::ParseFailed, message))?;
-    let mut rows = Rows::read(root.entries, context.env);
+    let mut rows = Rows::read(root.entries, env, reader);
     let mut problems = root.problems;
     rows.report(&mut problems);
     if !problems.is_empty() {
@@ -118,20 +146,9 @@ pub fn load_bytes(
         };
         return Err(LoadError::new(kind, path, problems));
     }
-    let counts: Vec<(&'static str, usize)> = root
-        .counts
-        .into_iter()
-        .filter(|(_, count)| *count > 0)
-        .collect();
-    let Built { parts, others } = rows.build(context);
-    // HAND-OVER: `SnapshotParts` takes `others` as its field of that name.
-    drop(others);
-    Ok(Loaded {
-        resources: counts.iter().map(|(_, count)| count).sum(),
-        snapshot: Snapshot::build(parts),
-        file_sha256: Sha256::digest(bytes).into(),
-        counts,
-    })
+    let mut counts = root.counts;
+    counts.retain(|(_, count)| *count > 0);
+    Ok((rows, counts))
 }
 
 /// The file's bytes, at most one more than the limit; wiped when dropped.

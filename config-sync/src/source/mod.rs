@@ -1,11 +1,11 @@
 //! Where documents come from, and how a load that failed is told. [cold]
 
-mod check;
+pub(crate) mod check;
 mod desugar;
 mod entry;
 pub mod file;
 pub mod report;
-mod rows;
+pub(crate) mod rows;
 pub mod store;
 
 pub use file::{LoadContext, Loaded, load_file};

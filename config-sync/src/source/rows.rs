@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::resource::Resource;
 use crate::snapshot::{Snapshot, SnapshotParts};
-use crate::tree::{Problems, Unknown};
+use crate::tree::{Problems, Unknown, Value};
 
 /// Each entry with its document, where it could be read; in processing order.
 pub(super) struct Rows(Vec<(Entry, Option<Resource>)>);
@@ -28,11 +28,15 @@ pub(super) struct Built {
     pub(super) others: Vec<(Collection, Arc<str>, Arc<Resource>)>,
 }
 
+/// Reads one document; tests pass others than [`Resource::read`].
+pub(crate) type Reader<'r> = &'r dyn Fn(Collection, &Value, &Problems, Unknown) -> Option<Resource>;
+
 impl Rows {
-    /// Reads every entry; what is wrong is noted on the entries.
-    pub(super) fn read(mut entries: Vec<Entry>, env: Env<'_>) -> Self {
+    /// Reads every entry with `reader`; what is wrong is noted on the entries.
+    pub(super) fn read(mut entries: Vec<Entry>, env: Env<'_>, reader: Reader<'_>) -> Self {
         let index = prepare(&mut entries, env);
-        let documents: Vec<Option<Resource>> = entries.iter_mut().map(read).collect();
+        let documents = entries.iter_mut().map(|entry| read(entry, reader));
+        let documents: Vec<Option<Resource>> = documents.collect();
         check::check(&mut entries, &index);
         Self(entries.into_iter().zip(documents).collect())
     }
@@ -150,7 +154,7 @@ impl Rows {
 type Named<'r, T> = Vec<(Arc<str>, &'r T)>;
 
 /// Puts ids in the place of names and short forms; what is wrong is noted on the entries.
-fn prepare(entries: &mut [Entry], env: Env<'_>) -> Index {
+pub(super) fn prepare(entries: &mut [Entry], env: Env<'_>) -> Index {
     let index = Index::collect(entries);
     for entry in entries {
         desugar::desugar(entry, &index, env);
@@ -159,10 +163,10 @@ fn prepare(entries: &mut [Entry], env: Env<'_>) -> Index {
 }
 
 /// The document of an entry, with what is wrong with it noted.
-fn read(entry: &mut Entry) -> Option<Resource> {
+fn read(entry: &mut Entry, reader: Reader<'_>) -> Option<Resource> {
     let found = Problems::default();
     let document = if entry.is_mapping() {
-        Resource::read(entry.collection, entry.value(), &found, Unknown::Refused)
+        reader(entry.collection, entry.value(), &found, Unknown::Refused)
     } else {
         None
     };
@@ -180,7 +184,7 @@ fn virtual_kind(entry: &Entry) -> Option<&'static str> {
 }
 
 /// One sentence for each kind of model, then for each collection, that is only data so far.
-fn not_served<'e>(entries: impl Iterator<Item = &'e Entry> + Clone) -> Vec<String> {
+pub(super) fn not_served<'e>(entries: impl Iterator<Item = &'e Entry> + Clone) -> Vec<String> {
     let named = |wanted: &dyn Fn(&Entry) -> bool| -> Vec<Arc<str>> {
         let of = entries.clone().filter(|entry| wanted(entry));
         of.map(Entry::label).collect()

@@ -1,3 +1,5 @@
+mod collections;
+
 use super::*;
 use crate::model::Adapter;
 use proptest::prelude::*;
@@ -487,6 +489,19 @@ fn arbitrary_value() -> impl Strategy<Value = Value> {
         "rate_limit",
         "mcp_rate_limits",
         "id",
+        "name",
+        "guardrail",
+        "scope",
+        "scope_type",
+        "scope_ref",
+        "conditions",
+        "children",
+        "dimension",
+        "value",
+        "anonymous",
+        "applies_to",
+        "resolve",
+        "issuer",
         "novel",
     ]);
     leaf.prop_recursive(3, 24, 6, move |inner| {
@@ -508,13 +523,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn whatever_a_file_holds_it_is_answered_without_its_secrets(
-        entries in prop::collection::vec(prop::collection::vec(arbitrary_value(), 0..3), 3)
+        entries in prop::collection::vec(prop::collection::vec(arbitrary_value(), 0..3), 16)
     ) {
-        let text = serde_json::json!({
-            "_format_version": "1",
-            "provider_keys": entries[0], "models": entries[1], "api_keys": entries[2],
-        })
-        .to_string();
+        let mut root = serde_json::json!({"_format_version": "1"});
+        for (collection, entries) in Collection::ALL.into_iter().zip(entries) {
+            root[collection.name()] = entries.into();
+        }
+        let text = root.to_string();
         if let Err(error) = load_text(&text, None, 0) {
             prop_assert!(!error.to_string().contains("sk-canary"), "{}", error);
         }
