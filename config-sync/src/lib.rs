@@ -11,6 +11,7 @@
 pub mod collection;
 pub mod disk;
 pub mod document;
+pub mod export;
 pub mod id;
 pub mod interpolate;
 pub mod model;

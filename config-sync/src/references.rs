@@ -8,7 +8,7 @@ mod table;
 
 use std::fmt::Write as _;
 
-pub use identity::{identity, identity_fields, noun};
+pub use identity::{attachment_label, identity, identity_fields, noun};
 pub use table::REFERENCES;
 
 use crate::collection::Collection;

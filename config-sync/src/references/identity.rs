@@ -58,6 +58,17 @@ fn scoped(scope: &str, of: Option<&str>) -> Option<String> {
     }
 }
 
+/// What an attachment is called in messages: its guardrail and scope, each by name where it is
+/// written, joined by `/`.
+pub fn attachment_label(value: &Value) -> Option<String> {
+    let text = |field: &str| value.get(field).and_then(Value::as_str);
+    let guardrail = text("guardrail").or_else(|| text("guardrail_id"))?;
+    let scope = text("scope").or_else(|| text("scope_id"));
+    let parts = [Some(guardrail), text("scope_type"), scope];
+    let parts: Vec<&str> = parts.into_iter().flatten().collect();
+    Some(parts.join("/"))
+}
+
 /// What one document of the collection is called in a sentence.
 pub fn noun(collection: Collection) -> &'static str {
     match collection {

@@ -10,7 +10,7 @@ use crate::id;
 use crate::interpolate::{Env, interpolate_tree};
 use crate::model::glob::Glob;
 use crate::model::labels::printable;
-use crate::references::{identity, identity_fields};
+use crate::references::{attachment_label, identity, identity_fields};
 use crate::tree::{Map, Problem, Problems, Value, kind};
 
 /// Longest name quoted in a report, in bytes.
@@ -266,16 +266,9 @@ pub(super) fn listed(names: &[Arc<str>]) -> String {
 
 /// What an entry is called; see [`Entry::name`].
 fn name_of(collection: Collection, value: &Value) -> Option<String> {
-    let text = |field| value.get(field).and_then(Value::as_str);
     match collection {
         Collection::McpAuthSettings => None,
-        Collection::GuardrailAttachments => {
-            let guardrail = text("guardrail").or_else(|| text("guardrail_id"))?;
-            let scope = text("scope").or_else(|| text("scope_id"));
-            let parts = [Some(guardrail), text("scope_type"), scope];
-            let parts: Vec<&str> = parts.into_iter().flatten().collect();
-            Some(parts.join("/"))
-        }
+        Collection::GuardrailAttachments => attachment_label(value),
         named => identity(named, value),
     }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::entry::Entry;
 use super::report::{LoadError, LoadErrorKind, file_problem};
-use super::rows::{Built, Reader, Rows};
+use super::rows::{Built, Rows};
 use crate::collection::Collection;
 use crate::document::{Document, parse_yaml};
 use crate::interpolate::Env;
@@ -18,6 +18,9 @@ use crate::model::labels::printable;
 use crate::resource::Resource;
 use crate::snapshot::Snapshot;
 use crate::tree::{Value, kind};
+
+pub(crate) use super::check::has_credentials;
+pub(crate) use super::rows::Reader;
 
 /// Largest resources file, in bytes. It is held in memory several times while it is loaded.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -117,13 +120,28 @@ pub(crate) fn problems_of(text: &str, env: Env<'_>, reader: Reader<'_>) -> Vec<S
     }
 }
 
+/// The documents of a file that fits together, each with its id, ids in the place of names.
+#[cfg(test)]
+pub(crate) fn documents_of(
+    text: &str,
+    env: Env<'_>,
+) -> Vec<(Collection, std::sync::Arc<str>, Value)> {
+    let mut entries = Root::open(parse_yaml(text).unwrap(), env).unwrap().entries;
+    super::rows::prepare(&mut entries, env);
+    let document = |entry: Entry| (entry.collection, entry.id(), entry.value().clone());
+    entries.into_iter().map(document).collect()
+}
+
+/// The number of entries by collection.
+type Counts = Vec<(&'static str, usize)>;
+
 /// The rows of a file without any problem, and the number of each collection that has any.
 fn open(
     path: &Path,
     bytes: &[u8],
     env: Env<'_>,
     reader: Reader<'_>,
-) -> Result<(Rows, Vec<(&'static str, usize)>), LoadError> {
+) -> Result<(Rows, Counts), LoadError> {
     let of_file = |kind, message: String| LoadError::of_file(kind, path, message);
     if bytes.len() as u64 > FILE_BYTES_MAX {
         let message = format!("is larger than {FILE_BYTES_MAX} bytes");
@@ -167,7 +185,7 @@ fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
 struct Root {
     /// The entries of every collection, in processing order.
     entries: Vec<Entry>,
-    counts: Vec<(&'static str, usize)>,
+    counts: Counts,
     problems: Vec<String>,
     /// The version is right and collections are lists.
     well_formed: bool,

@@ -1,11 +1,11 @@
 //! Where documents come from, and how a load that failed is told. [cold]
 
-pub(crate) mod check;
+mod check;
 mod desugar;
 mod entry;
 pub mod file;
 pub mod report;
-pub(crate) mod rows;
+mod rows;
 pub mod store;
 
 pub use file::{LoadContext, Loaded, load_file};

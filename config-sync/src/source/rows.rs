@@ -135,7 +135,8 @@ impl Rows {
         let of_models = unenforced("models", by_field(&models, |model| &model.unenforced));
         let of_api_keys = unenforced("api_keys", by_field(&api_keys, |key| &key.unenforced));
         warnings.extend(of_keys.into_iter().chain(of_models).chain(of_api_keys));
-        warnings.extend(not_served(self.0.iter().map(|(entry, _)| entry)));
+        let entries: Vec<&Entry> = self.0.iter().map(|(entry, _)| entry).collect();
+        warnings.extend(not_served(&entries));
         warnings
     }
 
@@ -184,10 +185,10 @@ fn virtual_kind(entry: &Entry) -> Option<&'static str> {
 }
 
 /// One sentence for each kind of model, then for each collection, that is only data so far.
-pub(super) fn not_served<'e>(entries: impl Iterator<Item = &'e Entry> + Clone) -> Vec<String> {
+pub(super) fn not_served(entries: &[&Entry]) -> Vec<String> {
     let named = |wanted: &dyn Fn(&Entry) -> bool| -> Vec<Arc<str>> {
-        let of = entries.clone().filter(|entry| wanted(entry));
-        of.map(Entry::label).collect()
+        let of = entries.iter().filter(|entry| wanted(entry));
+        of.map(|entry| entry.label()).collect()
     };
     let mut found = Vec::new();
     for kind in VIRTUAL_KINDS {

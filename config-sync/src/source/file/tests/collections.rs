@@ -4,6 +4,7 @@
 use super::*;
 use crate::id;
 use crate::source::{check, rows};
+use crate::tree::Problems;
 use serde_json::json;
 
 const ALL: &str = include_str!("../../../../tests/fixtures/resources/all.yaml");
@@ -45,6 +46,9 @@ fn id(collection: Collection, name: &str) -> Value {
 fn every_collection_is_read_and_fits_together() {
     let (entries, problems) = prepared(ALL);
     assert_eq!(problems, [] as [&str; 0]);
+    let root = Root::open(parse_yaml(ALL).unwrap(), &env).unwrap();
+    let counts: Vec<usize> = root.counts.iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [2, 7, 2, 2, 6, 1, 2, 1, 1, 2, 1, 3, 2, 1, 2, 1]);
     for collection in Collection::ALL {
         assert!(
             entries.iter().any(|e| e.collection == collection),
@@ -207,7 +211,7 @@ fn ids_are_derived_from_the_identity_of_each_collection() {
 fn what_is_only_data_is_warned_of_once_per_collection() {
     let (entries, _) = prepared(ALL);
     assert_eq!(
-        rows::not_served(entries.iter()),
+        rows::not_served(&entries.iter().collect::<Vec<_>>()),
         [
             "models of kind routing are not served by this version: chat",
             "models of kind ensemble are not served by this version: council",
@@ -229,6 +233,41 @@ fn what_is_only_data_is_warned_of_once_per_collection() {
             "ssls are loaded and not enforced by this version: gw",
         ]
     );
+}
+
+#[test]
+fn what_is_only_data_keeps_its_collection_and_id() {
+    let root = Root::open(parse_yaml(ALL).unwrap(), &env).unwrap();
+    // Any document will do for the kinds of models that have no upstream.
+    let reader = |collection, value: &Value, problems: &Problems, unknown| match collection {
+        Collection::Models if value.get("provider").is_none() => {
+            let direct = json!({"display_name": "x", "provider": "p", "model_name": "x", "provider_key_id": "x"});
+            Resource::read(collection, &direct, problems, unknown)
+        }
+        Collection::ProviderKeys | Collection::Models => {
+            Resource::read(collection, value, problems, unknown)
+        }
+        _ => None,
+    };
+    let context = LoadContext {
+        env: &env,
+        generation: 1,
+        loaded_at: UNIX_EPOCH,
+        previous: None,
+    };
+    let built = Rows::read(root.entries, &env, &reader).build(&context);
+    assert_eq!(
+        (built.parts.provider_keys.len(), built.parts.models.len()),
+        (2, 4)
+    );
+    let others: Vec<(Collection, Value)> = built
+        .others
+        .iter()
+        .map(|(collection, id, _)| (*collection, Value::from(&**id)))
+        .collect();
+    let want =
+        ["chat", "council", "smart"].map(|name| (Collection::Models, id(Collection::Models, name)));
+    assert_eq!(others, want);
 }
 
 /// What most cases refer to.
