@@ -20,6 +20,7 @@ pub mod references;
 pub mod resource;
 pub mod seal;
 pub mod secret;
+pub mod shards;
 pub mod snapshot;
 pub mod source;
 pub mod tree;

@@ -8,8 +8,14 @@ use arc_swap::{ArcSwap, Cache};
 use crate::snapshot::Snapshot;
 
 /// The one writer. Lives on the thread that loads configuration.
+///
+/// It keeps every replaced generation until no reader holds it, so that none of them ever frees a
+/// big one: their last reference is always the publisher's.
 pub struct Publisher {
     current: Arc<ArcSwap<Snapshot>>,
+    /// Replaced, and held by a reader when last looked at: so at most one per request in flight and
+    /// one per reader that has not looked since.
+    replaced: Vec<Arc<Snapshot>>,
 }
 
 /// Where readers find the current snapshot.
@@ -30,7 +36,11 @@ impl Publisher {
         let cell = SnapshotCell {
             current: Arc::clone(&current),
         };
-        (Self { current }, cell)
+        let publisher = Self {
+            current,
+            replaced: Vec::new(),
+        };
+        (publisher, cell)
     }
 
     /// What readers see now.
@@ -48,7 +58,18 @@ impl Publisher {
     /// Takes `&mut self`, so that there is one writer; generations must grow.
     pub fn publish(&mut self, next: Snapshot) {
         debug_assert!(next.generation() > self.current.load().generation());
-        self.current.store(Arc::new(next));
+        let replaced = self.current.swap(Arc::new(next));
+        self.replaced.push(replaced);
+        self.collect();
+    }
+
+    /// Frees the replaced generations that no reader holds any more, and counts those still held.
+    ///
+    /// To be called now and then: readers let go without telling.
+    pub fn collect(&mut self) -> usize {
+        // Nobody can come to hold a replaced generation but by cloning another holder's reference.
+        self.replaced.retain(|old| Arc::strong_count(old) > 1);
+        self.replaced.len()
     }
 }
 
@@ -122,6 +143,50 @@ mod tests {
         }
         assert_eq!((held.generation(), cell.generation()), (0, 1));
         assert_eq!(publisher.current().generation(), 1);
+    }
+
+    #[test]
+    fn the_publisher_frees_what_readers_of_other_threads_held_last() {
+        let (mut publisher, cell) = Publisher::new(generation(1));
+        let first = Arc::downgrade(&publisher.current());
+        let (to_reader, orders) = std::sync::mpsc::channel::<()>();
+        let (to_main, done) = std::sync::mpsc::channel::<()>();
+        let mut reader = cell.reader();
+        let worker = std::thread::spawn(move || {
+            let request = Arc::clone(reader.load());
+            to_main.send(()).unwrap();
+            orders.recv().unwrap();
+            assert_eq!(reader.load().generation(), 2, "the reader moves on");
+            drop(request);
+            to_main.send(()).unwrap();
+            orders.recv().unwrap();
+        });
+        done.recv().unwrap();
+        publisher.publish(generation(2));
+        assert_eq!(publisher.collect(), 1, "a request still holds it");
+        to_reader.send(()).unwrap();
+        done.recv().unwrap();
+        assert_eq!(
+            first.strong_count(),
+            1,
+            "the reader let go, and did not free it"
+        );
+        assert_eq!(publisher.collect(), 0);
+        assert_eq!(first.strong_count(), 0);
+        to_reader.send(()).unwrap();
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn what_nobody_holds_is_freed_by_the_next_publication() {
+        let (mut publisher, cell) = Publisher::new(Snapshot::empty());
+        let mut idle = cell.reader();
+        for next in 1..=10 {
+            publisher.publish(generation(next));
+            assert_eq!(publisher.replaced.len(), 1, "the idle reader's first one");
+        }
+        idle.load();
+        assert_eq!(publisher.collect(), 0);
     }
 
     #[test]

@@ -101,9 +101,7 @@ pub fn load_bytes(
     context: &LoadContext<'_>,
 ) -> Result<Loaded, LoadError> {
     let (rows, counts) = open(path, bytes, context.env, &Resource::read)?;
-    let Built { parts, others } = rows.build(context);
-    // HAND-OVER: `SnapshotParts` takes `others` as its field of that name.
-    drop(others);
+    let parts = rows.build(context);
     Ok(Loaded {
         resources: counts.iter().map(|(_, count)| count).sum(),
         snapshot: Snapshot::build(parts),

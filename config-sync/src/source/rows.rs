@@ -14,19 +14,11 @@ use crate::model::{
     ApiKey, ApiKeyDocument, Model, ModelDocument, ProviderKey, ProviderKeyDocument,
 };
 use crate::resource::Resource;
-use crate::snapshot::{Snapshot, SnapshotParts};
+use crate::snapshot::{Other, Snapshot, SnapshotParts};
 use crate::tree::{Problems, Unknown, Value};
 
 /// Each entry with its document, where it could be read; in processing order.
 pub(super) struct Rows(Vec<(Entry, Option<Resource>)>);
-
-/// What a file without any problem comes to.
-pub(super) struct Built {
-    /// What is served.
-    pub(super) parts: SnapshotParts,
-    /// What is loaded and not acted upon by this version, each with its id.
-    pub(super) others: Vec<(Collection, Arc<str>, Arc<Resource>)>,
-}
 
 /// Reads one document; tests pass others than [`Resource::read`].
 pub(crate) type Reader<'r> = &'r dyn Fn(Collection, &Value, &Problems, Unknown) -> Option<Resource>;
@@ -49,7 +41,7 @@ impl Rows {
     }
 
     /// What rows without any problem come to.
-    pub(super) fn build(self, context: &LoadContext<'_>) -> Built {
+    pub(super) fn build(self, context: &LoadContext<'_>) -> SnapshotParts {
         let mut parts = SnapshotParts {
             generation: context.generation,
             warnings: self.warnings(),
@@ -58,7 +50,6 @@ impl Rows {
         let previous = Previous::of(context.previous);
         let loaded_at = unix_seconds(context.loaded_at);
         let mut keys: HashMap<Arc<str>, Arc<ProviderKey>> = HashMap::new();
-        let mut others = Vec::new();
         for (entry, resource) in self.0 {
             let Some(resource) = resource else { continue };
             let id = entry.id();
@@ -81,10 +72,14 @@ impl Rows {
                     let key = shared(previous.api_keys.get(&*id), document.into_key(id));
                     parts.api_keys.push((hash, key));
                 }
-                resource => others.push((entry.collection, id, Arc::new(resource))),
+                resource => parts.others.push(Other {
+                    collection: entry.collection,
+                    id,
+                    resource: Arc::new(resource),
+                }),
             }
         }
-        Built { parts, others }
+        parts
     }
 
     /// What loads but may not do what the operator expects: one sentence per kind of field.
