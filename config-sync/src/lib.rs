@@ -10,6 +10,7 @@
 
 pub mod collection;
 pub mod disk;
+pub mod decode;
 pub mod document;
 pub mod export;
 pub mod id;
@@ -23,4 +24,5 @@ pub mod secret;
 pub mod shards;
 pub mod snapshot;
 pub mod source;
+pub mod state;
 pub mod tree;

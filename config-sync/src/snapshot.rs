@@ -85,7 +85,7 @@ impl Snapshot {
         }
         for model in parts.models {
             if indexes.model(&model.id).is_none() {
-                if !indexes.is_named(&model.display_name) {
+                if indexes.named(&model.display_name).is_none() {
                     indexes.name(&model);
                 }
                 indexes.put_model(model);

@@ -106,13 +106,12 @@ impl Indexes {
             .find_map(|(glob, model)| Some((model, glob.capture(name)?)))
     }
 
-    /// Whether a model goes by this very name, be it a pattern.
-    pub(crate) fn is_named(&self, name: &str) -> bool {
-        if name.contains('*') {
-            self.wildcard(name).is_some()
-        } else {
-            self.exact(name).is_some()
+    /// The model that goes by this very name, be it a pattern.
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Model>> {
+        if !name.contains('*') {
+            return self.exact(name);
         }
+        self.wildcard(name).map(|place| &self.wildcards[place].1)
     }
 
     /// Makes `model` the one that goes by its name.
