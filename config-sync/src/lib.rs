@@ -25,4 +25,5 @@ pub mod shards;
 pub mod snapshot;
 pub mod source;
 pub mod state;
+pub mod status;
 pub mod tree;

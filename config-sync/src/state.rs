@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use self::claims::{Claims, Queue};
 pub use self::hashes::Hashes;
-pub(crate) use self::report::reason;
 pub use self::report::{ByKind, PARTIAL_MAX, PartiallyCompatible, REJECTED_MAX, Rejected, Report};
 use self::report::{Reports, WHOLE, count, label};
 use self::row::{Row, Standing};
@@ -38,7 +37,7 @@ pub struct StaleRow {
     /// The row as it was.
     pub row: StoredRow,
     /// Unix seconds of the first rejection.
-    pub since_unix_s: i64,
+    pub since_unix_secs: u64,
 }
 
 /// What a change did.
@@ -234,9 +233,9 @@ impl State {
 
     /// The last good value of each row whose newest one is rejected, by ascending key, with the Unix
     /// second of the first rejection.
-    pub fn stale(&self) -> impl Iterator<Item = (&StoredRow, i64)> {
+    pub fn stale(&self) -> impl Iterator<Item = (&StoredRow, u64)> {
         let pins = self.rows.values().filter_map(|row| row.pin.as_ref());
-        pins.filter_map(|pin| Some((&pin.body.stored, pin.since?)))
+        pins.filter_map(|pin| Some((&pin.body.stored, pin.since?.try_into().unwrap_or(0))))
     }
 
     /// The hashes of the store and of what is served: one pass over all bytes after a change, else
@@ -360,7 +359,8 @@ impl State {
             row.succeed(old);
         }
         if let (Some(stale), Some(place)) = (stale, &row.place) {
-            row.pin = row::restored_pin(stale.row, stale.since_unix_s, place, opener);
+            let since = stale.since_unix_secs.try_into().unwrap_or(i64::MAX);
+            row.pin = row::restored_pin(stale.row, since, place, opener);
             self.decoded += 1;
         }
         let order = row.order(key);

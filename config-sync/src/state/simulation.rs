@@ -312,9 +312,12 @@ fn check_told(state: &mut State, naive: &Naive) {
     let rows: Vec<StoredRow> = state.rows().cloned().collect();
     assert_eq!(rows, naive.rows.values().cloned().collect::<Vec<_>>());
     // The same bytes may have been put again since: only revisions differ then.
-    let pin = |row: &StoredRow, since: i64| (row.key.clone(), row.value.clone(), since);
+    let pin = |row: &StoredRow, since: u64| (row.key.clone(), row.value.clone(), since);
     let pins: Vec<_> = state.stale().map(|(row, since)| pin(row, since)).collect();
-    let want = naive.pins.values().map(|(row, since)| pin(row, *since));
+    let want = naive
+        .pins
+        .values()
+        .map(|(row, since)| pin(row, u64::try_from(*since).unwrap()));
     assert_eq!(pins, want.collect::<Vec<_>>());
     let hashes = state.hashes();
     assert_eq!((hashes.source_hex(), hashes.config_hex()), naive.hashes());
@@ -471,9 +474,9 @@ impl Run {
 
     fn restart(&mut self, now: i64) -> Changed {
         let rows = self.state.rows().cloned().collect();
-        let stale = self.state.stale().map(|(row, since_unix_s)| StaleRow {
+        let stale = self.state.stale().map(|(row, since_unix_secs)| StaleRow {
             row: row.clone(),
-            since_unix_s,
+            since_unix_secs,
         });
         let (stale, revision) = (stale.collect(), self.state.revision());
         self.state = State::new("/p/", None);

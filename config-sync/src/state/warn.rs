@@ -47,7 +47,7 @@ pub(super) fn of_duplicate(
     reports: &mut Reports,
 ) {
     let owner = owner.map_or("", |owner| &**owner);
-    reports.warn_once(format!("{collection} duplicate {id} {owner}"), || {
+    reports.warn_once(format!("{collection} named like {owner}"), || {
         format!("the name of {collection} {id} belongs to {owner}: it is found by its id only")
     });
 }
