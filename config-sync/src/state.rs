@@ -74,6 +74,9 @@ pub struct State {
     prefix: Box<str>,
     opener: Option<Box<dyn OpenSecrets + Send>>,
     rows: BTreeMap<Arc<str>, Row>,
+    /// Of the last listing or batch.
+    folded: i64,
+    /// Of the last listing, batch or confirmation.
     revision: i64,
     claims: Claims,
     serving: Serving,
@@ -98,6 +101,7 @@ impl State {
             prefix: prefix.trim_end_matches('/').into(),
             opener,
             rows: BTreeMap::new(),
+            folded: 0,
             revision: 0,
             claims: Claims::default(),
             serving: Serving::default(),
@@ -142,12 +146,14 @@ impl State {
 
     /// Takes changes, all at once: a value that is replaced in the same batch never serves.
     ///
-    /// A batch from before the revision held, and a value older than the one held, change nothing.
+    /// A batch from before the last one or the listing changes nothing, nor does a value older than
+    /// the one held. A batch that a confirmation has overtaken counts: stores may confirm too early.
     pub fn apply(&mut self, batch: Batch, now_unix_s: i64) -> Changed {
-        if batch.revision < self.revision {
+        if batch.revision < self.folded {
             return Changed::default();
         }
-        self.revision = batch.revision;
+        self.folded = batch.revision;
+        self.confirm(batch.revision);
         let mut finals: BTreeMap<Box<str>, Final> = BTreeMap::new();
         for change in batch.changes {
             match change {
@@ -267,6 +273,7 @@ impl State {
         mut stale: HashMap<Box<str>, StaleRow>,
         now_unix_s: i64,
     ) -> Changed {
+        self.folded = listing.revision;
         self.revision = listing.revision;
         let mut listed: BTreeMap<Box<str>, StoredRow> = BTreeMap::new();
         for row in listing.rows {

@@ -1,4 +1,4 @@
-//! Random stores against a model that judges everything anew at each step.
+//! Random stores against a model that judges everything anew at each step. [pure]
 //!
 //! A failure prints its seed: run the test with `SIM_SEED=<seed>` to see that one alone.
 
@@ -420,6 +420,9 @@ impl Run {
             _ => (self.batch(now), false),
         };
         assert!(listed || self.state.revision() >= revision_before);
+        if self.dice.roll(4) == 0 {
+            self.state.confirm(self.store.revision);
+        }
         if changed.snapshot {
             self.served = self.state.snapshot(0);
         }

@@ -20,7 +20,7 @@ fn caller_row(byte: u8) -> Value {
 }
 
 /// A row created at `created` and last written at `modified`.
-fn row(key: &str, value: impl ToString, created: i64, modified: i64) -> StoredRow {
+fn row(key: &str, value: impl std::fmt::Display, created: i64, modified: i64) -> StoredRow {
     StoredRow {
         key: format!("/sluice/{key}").into(),
         value: Zeroizing::new(value.to_string().into_bytes()),
@@ -45,7 +45,7 @@ impl Told {
         }
     }
 
-    fn put_row(&mut self, key: &str, value: impl ToString) -> StoredRow {
+    fn put_row(&mut self, key: &str, value: impl std::fmt::Display) -> StoredRow {
         self.revision += 1;
         let created = *self.created.entry(key.to_owned()).or_insert(self.revision);
         row(key, value, created, self.revision)
@@ -56,7 +56,7 @@ impl Told {
         self.state.apply(Batch { revision, changes }, now)
     }
 
-    fn put(&mut self, key: &str, value: impl ToString, now: i64) -> Changed {
+    fn put(&mut self, key: &str, value: impl std::fmt::Display, now: i64) -> Changed {
         let row = self.put_row(key, value);
         self.apply(vec![Change::Put(row)], now)
     }
@@ -195,8 +195,12 @@ fn the_revision_goes_back_only_with_a_listing() {
     told.state.confirm(20);
     told.state.confirm(15);
     assert_eq!(told.state.revision(), 20);
+    let overtaken = row("models/a", model_row("m", "k"), 12, 12);
+    told.revision = 12;
+    assert!(told.apply(vec![Change::Put(overtaken)], 2).snapshot);
+    assert_eq!(told.state.revision(), 20);
     let late = Batch {
-        revision: 19,
+        revision: 11,
         changes: vec![Change::Delete {
             key: "/sluice/api_keys/a".into(),
         }],
