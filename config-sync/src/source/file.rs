@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::entry::Entry;
 use super::report::{LoadError, LoadErrorKind, file_problem};
-use super::rows::{Built, Rows};
+use super::rows::Rows;
 use crate::collection::Collection;
 use crate::document::{Document, parse_yaml};
 use crate::interpolate::Env;
