@@ -1,5 +1,7 @@
 //! Caller credentials and what they allow. [pure]
 
+mod grants;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,8 +10,11 @@ use time::format_description::well_known::Rfc3339;
 
 use super::glob::Glob;
 use super::labels::CallerLabels;
+use super::rate_limit::RateLimit;
 use super::{read_globs, unenforced};
 use crate::tree::{Fields, Problems, Unknown, Value};
+
+pub use grants::McpAccess;
 
 /// A caller's key. Holds neither the key nor its hash.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +35,16 @@ pub struct ApiKey {
     pub user_id: Option<Arc<str>>,
     /// Label only.
     pub user_name: Option<Arc<str>>,
+    /// Limits of the key itself.
+    pub rate_limit: Option<RateLimit>,
+    /// Tools it may use, beside what policies say; `None`: no rule of its own.
+    pub mcp_access: Option<McpAccess>,
+    /// Limits of tool calls by the name of an MCP server; no token windows.
+    pub mcp_rate_limits: Vec<(Arc<str>, RateLimit)>,
+    /// Patterns of agent names; none denies every agent.
+    pub allowed_agents: Vec<Glob>,
+    /// Patterns of passthrough routes' names; none denies every route.
+    pub allowed_routes: Vec<Glob>,
     /// Prepared label values.
     pub labels: Arc<CallerLabels>,
 }
@@ -70,7 +85,6 @@ impl ApiKeyDocument {
         let key_hash = read_hash(&fields);
         let allowed_models = read_globs(&fields, "allowed_models", str::to_owned);
         let jwt = read_jwt(&fields);
-        let unenforced = read_unenforced(&fields, jwt.is_some());
         let key = ApiKey {
             id: "".into(),
             name: shared(fields.take_str("display_name")),
@@ -80,8 +94,14 @@ impl ApiKeyDocument {
             team_id: shared(fields.take_nonempty_str("team_id")),
             user_id: shared(fields.take_nonempty_str("user_id")),
             user_name: shared(fields.take_str("user_name")),
+            rate_limit: RateLimit::read(&fields, "rate_limit"),
+            mcp_access: McpAccess::read(&fields, "mcp_access"),
+            mcp_rate_limits: grants::mcp_rate_limits(&fields, "mcp_rate_limits"),
+            allowed_agents: read_globs(&fields, "allowed_agents", str::to_owned),
+            allowed_routes: read_globs(&fields, "allowed_routes", str::to_owned),
             labels: Arc::new(CallerLabels::new(&"".into(), None, None, None)),
         };
+        let unenforced = unenforced_of(&key, jwt.is_some(), fields.take("mcp_rate_limits"));
         fields.finish();
         Self {
             key_hash,
@@ -171,29 +191,20 @@ fn read_expiry(fields: &Fields<'_>) -> Option<i64> {
     unix_ms
 }
 
-fn read_unenforced(fields: &Fields<'_>, has_jwt: bool) -> Vec<&'static str> {
-    let found = [
-        ("rate_limit", unenforced::rate_limit(fields, "rate_limit")),
+fn unenforced_of(
+    key: &ApiKey,
+    has_jwt: bool,
+    mcp_rate_limits: Option<&Value>,
+) -> Vec<&'static str> {
+    unenforced::set(&[
+        ("rate_limit", key.rate_limit.is_some()),
         ("jwt_subject", has_jwt),
-        ("mcp_access", unenforced::mcp_access(fields, "mcp_access")),
-        (
-            "mcp_rate_limits",
-            unenforced::mcp_rate_limits(fields, "mcp_rate_limits"),
-        ),
-        (
-            "allowed_agents",
-            unenforced::granted_names(fields, "allowed_agents"),
-        ),
-        (
-            "allowed_routes",
-            unenforced::granted_names(fields, "allowed_routes"),
-        ),
-    ];
-    found
-        .iter()
-        .filter(|(_, set)| *set)
-        .map(|(name, _)| *name)
-        .collect()
+        ("mcp_access", key.mcp_access.is_some()),
+        ("mcp_rate_limits", mcp_rate_limits.is_some()),
+        // An empty list grants nothing, which is what this version does anyway.
+        ("allowed_agents", !key.allowed_agents.is_empty()),
+        ("allowed_routes", !key.allowed_routes.is_empty()),
+    ])
 }
 
 #[cfg(test)]

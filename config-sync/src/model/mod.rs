@@ -11,6 +11,7 @@ pub mod base_url;
 mod cidr;
 mod credential;
 mod field;
+pub mod ensemble;
 pub mod glob;
 pub mod guardrail;
 pub mod guardrail_attachment;
@@ -24,6 +25,10 @@ pub mod mcp_server;
 pub mod model;
 pub mod passthrough_route;
 pub mod provider_key;
+pub mod rate_limit;
+pub mod routing;
+pub mod semantic;
+mod shape;
 pub mod template;
 mod unenforced;
 
@@ -31,11 +36,13 @@ pub use api_key::{ApiKey, ApiKeyDocument};
 pub use base_url::BaseUrl;
 pub use glob::Glob;
 pub use labels::{CallerLabels, TargetLabels};
-pub use model::{Cost, Model, ModelDocument};
+pub use model::{Cost, Model, ModelDocument, ModelKind};
 pub use provider_key::{
     Adapter, BodyPolicy, DoneMarker, HeaderPolicy, KeyTls, ProviderKey, ProviderKeyDocument,
 };
 pub use template::{Template, Var};
+
+use std::collections::HashSet;
 
 use crate::tree::{Fields, Problems, Unknown, Value};
 
@@ -60,21 +67,89 @@ fn read_globs<'a>(
     globs
 }
 
-/// Notes every `null` below `value`, for kinds that take none.
+/// Notes every `null` below `value`, for kinds that take none. Called after the fields were read.
+///
+/// What was passed over may be `null`, and a field that has a problem already gets no second one.
 fn refuse_nulls(value: &Value, path: &str, problems: &Problems) {
+    if !holds_null(value) {
+        return;
+    }
+    let passed_over = problems.ignored().into_iter().map(|path| {
+        let field = path.strip_prefix("inapplicable:").map(str::to_owned);
+        field.unwrap_or(path)
+    });
+    let nulls = Nulls {
+        problems,
+        told: problems.paths().into_iter().collect(),
+        passed_over: passed_over.collect(),
+    };
+    nulls.refuse(value, path, path);
+}
+
+fn holds_null(value: &Value) -> bool {
     match value {
-        Value::Null => problems.push(path, "must not be null (leave it out for the default)"),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                refuse_nulls(item, &format!("{path}[{index}]"), problems);
-            }
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(holds_null),
+        Value::Object(fields) => fields.values().any(holds_null),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// The search for nulls in one document.
+struct Nulls<'p> {
+    problems: &'p Problems,
+    told: HashSet<String>,
+    /// Paths with their indices collapsed.
+    passed_over: HashSet<String>,
+}
+
+impl Nulls<'_> {
+    /// `collapsed` is `path` with `.[]` for each index.
+    fn refuse(&self, value: &Value, path: &str, collapsed: &str) {
+        let is_settled = self.told.contains(path) || self.passed_over.contains(collapsed);
+        if is_settled && !path.is_empty() {
+            return;
         }
-        Value::Object(fields) => {
-            for (key, item) in fields {
-                let dot = if path.is_empty() { "" } else { "." };
-                refuse_nulls(item, &format!("{path}{dot}{key}"), problems);
+        match value {
+            Value::Null => self
+                .problems
+                .push(path, "must not be null (leave it out for the default)"),
+            Value::Array(items) => {
+                let below = format!("{collapsed}{}[]", dot_after(collapsed));
+                for (index, item) in items.iter().enumerate() {
+                    self.refuse(item, &format!("{path}[{index}]"), &below);
+                }
             }
+            Value::Object(fields) => {
+                for (key, item) in fields {
+                    let of = |parent: &str| format!("{parent}{}{key}", dot_after(parent));
+                    self.refuse(item, &of(path), &of(collapsed));
+                }
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn dot_after(parent: &str) -> &'static str {
+    if parent.is_empty() { "" } else { "." }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn nulls_are_told_once_and_only_where_the_field_counts() {
+        let doc = json!({"a": null, "list": [{"x": null, "new": null}, null], "dead": null,
+                         "told": null, "novel": {"y": null}});
+        let problems = Problems::default();
+        problems.push("told", "is required");
+        for path in ["list[0].new", "inapplicable:dead", "novel"] {
+            problems.ignore(path);
+        }
+        refuse_nulls(&doc, "", &problems);
+        assert_eq!(problems.paths(), ["told", "a", "list[0].x", "list[1]"]);
     }
 }

@@ -9,8 +9,17 @@ use ipnet::IpNet;
 use super::glob::{Glob, GlobError};
 use super::labels::TargetLabels;
 use super::provider_key::ProviderKey;
-use super::{refuse_nulls, unenforced};
+use super::rate_limit::RateLimit;
+use super::{refuse_nulls, shape, unenforced};
 use crate::tree::{Fields, Problems, Unknown, Value};
+
+mod direct;
+mod virtual_kind;
+
+pub use direct::{AutoPromptCaching, BackgroundModelCheck, Cooldown, Embedding, PromptCacheTtl};
+pub use virtual_kind::ModelKind;
+
+use virtual_kind::Marker;
 
 /// Longest vendor id.
 const PROVIDER_BYTES_MAX: usize = 64;
@@ -26,25 +35,21 @@ pub struct Cost {
     pub output_per_1k: f64,
 }
 
-/// A direct model, ready to route to.
+/// A model, ready to route to. What only direct models have is empty or unset on the others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// Resource id.
     pub id: Arc<str>,
-    /// What callers send as `model`; a pattern if it holds a `*`.
+    /// What callers send as `model`; a pattern if it holds a `*` and the model is direct.
     pub display_name: Arc<str>,
+    /// Whether it has an upstream of its own, or which models stand behind it.
+    pub kind: ModelKind,
     /// Vendor id.
     pub provider: Arc<str>,
     /// The upstream's model id; a `*` stands for what the name's `*` matched.
     pub model_name: Arc<str>,
     /// The credential; `None` if the row names one that does not exist.
     pub provider_key: Option<Arc<ProviderKey>>,
-    /// Deadline of unary requests in ms; `Some(0)`: none, and no further setting is asked.
-    pub timeout_ms: Option<u64>,
-    /// Longest gap between the chunks of a stream in ms, never 0.
-    pub stream_timeout_ms: Option<u64>,
-    /// Attempts after a retryable failure.
-    pub retries: Option<u32>,
     /// Callers' addresses admitted, never empty; `None`: all.
     pub allowed_cidrs: Option<Vec<IpNet>>,
     /// Prices, where known.
@@ -53,6 +58,22 @@ pub struct Model {
     pub created: i64,
     /// Prepared label values.
     pub labels: Arc<TargetLabels>,
+    /// Deadline of unary requests in ms; `Some(0)`: none, and no further setting is asked.
+    pub timeout_ms: Option<u64>,
+    /// Longest gap between the chunks of a stream in ms, never 0.
+    pub stream_timeout_ms: Option<u64>,
+    /// Attempts after a retryable failure.
+    pub retries: Option<u32>,
+    /// Limits of the model itself.
+    pub rate_limit: Option<RateLimit>,
+    /// When it is left alone after failures.
+    pub cooldown: Cooldown,
+    /// How it is probed; `None`: it is not.
+    pub background_model_check: Option<BackgroundModelCheck>,
+    /// Cache markers; `None`: not set.
+    pub auto_prompt_caching: Option<AutoPromptCaching>,
+    /// Set where it answers with vectors.
+    pub embedding: Option<Embedding>,
 }
 
 impl Model {
@@ -66,7 +87,7 @@ impl Model {
 
     /// Whether the name is a pattern.
     pub fn is_wildcard(&self) -> bool {
-        self.display_name.contains('*')
+        self.kind == ModelKind::Direct && self.display_name.contains('*')
     }
 }
 
@@ -75,8 +96,10 @@ impl Model {
 pub struct ModelDocument {
     /// What callers send as `model`.
     pub display_name: Arc<str>,
-    /// Id of the provider key.
+    /// Id of the provider key; empty unless the model is direct.
     pub provider_key_id: Arc<str>,
+    /// Whether it has an upstream of its own, or which models stand behind it.
+    pub kind: ModelKind,
     /// Fields that are set and have no effect in this version.
     pub unenforced: Vec<&'static str>,
     provider: Arc<str>,
@@ -86,42 +109,104 @@ pub struct ModelDocument {
     retries: Option<u32>,
     allowed_cidrs: Option<Vec<IpNet>>,
     cost: Option<Cost>,
+    rate_limit: Option<RateLimit>,
+    cooldown: Option<Cooldown>,
+    background_model_check: Option<BackgroundModelCheck>,
+    auto_prompt_caching: Option<AutoPromptCaching>,
+    embedding: Option<Embedding>,
 }
 
 impl ModelDocument {
-    /// Reads a document. The result is usable only if no problem was noted; `None` for a kind of
-    /// model that this version does not serve, which is a problem too.
+    /// Reads a document. The result is usable only if no problem was noted; `None` where it cannot
+    /// even be said what kind of model it is, which is a problem too.
     pub fn read(value: &Value, problems: &Problems, unknown: Unknown) -> Option<Self> {
         let fields = Fields::new(value, "", problems, unknown);
         let display_name = fields.take_required_str("display_name").unwrap_or("");
-        if let Some(kind) = VIRTUAL_KINDS.into_iter().find(|kind| fields.has(kind)) {
-            fields.problem(kind, "is not supported by this version");
-            return None;
-        }
+        let document = match Marker::find(&fields) {
+            Ok(None) => Some(Self::read_direct(&fields, display_name)),
+            Ok(Some(marker)) => Self::read_virtual(&fields, display_name, marker),
+            Err(several) => {
+                fields.problem(several, "must be the only kind that a model is of");
+                return None;
+            }
+        };
+        fields.finish();
         refuse_nulls(value, "", problems);
+        document
+    }
+
+    fn read_direct(fields: &Fields<'_>, display_name: &str) -> Self {
         let wildcard = display_name.contains('*');
         if Glob::parse(display_name) == Err(GlobError::SeveralStars) {
             fields.problem("display_name", GlobError::SeveralStars.to_string());
         }
         let document = Self {
             display_name: display_name.into(),
-            provider: read_provider(&fields).into(),
-            model_name: read_model_name(&fields, wildcard).into(),
-            provider_key_id: fields
-                .take_required_str("provider_key_id")
-                .unwrap_or("")
-                .into(),
+            kind: ModelKind::Direct,
+            provider: read_provider(fields).into(),
+            model_name: read_model_name(fields, wildcard).into(),
+            provider_key_id: shape::text(fields, "provider_key_id").unwrap_or_default(),
             timeout_ms: fields.take_u64("timeout"),
-            stream_timeout_ms: fields.take_u64("stream_timeout").filter(|&ms| ms > 0),
-            retries: fields
-                .take_u64_in("retries", 0, u64::from(u32::MAX))
-                .and_then(|retries| u32::try_from(retries).ok()),
-            allowed_cidrs: read_cidrs(&fields),
-            cost: read_cost(&fields),
-            unenforced: read_unenforced(&fields),
+            stream_timeout_ms: shape::timeout_ms(fields, "stream_timeout"),
+            retries: shape::u32_from(fields, "retries", 0),
+            allowed_cidrs: read_cidrs(fields),
+            cost: read_cost(fields),
+            rate_limit: RateLimit::read(fields, "rate_limit"),
+            cooldown: Cooldown::read(fields, "cooldown"),
+            background_model_check: BackgroundModelCheck::read(fields, "background_model_check"),
+            auto_prompt_caching: AutoPromptCaching::read(fields, "auto_prompt_caching"),
+            embedding: Embedding::read(fields, "embedding"),
+            unenforced: Vec::new(),
         };
-        fields.finish();
-        Some(document)
+        document.with_unenforced()
+    }
+
+    fn read_virtual(fields: &Fields<'_>, display_name: &str, marker: Marker) -> Option<Self> {
+        marker.refuse_foreign(fields);
+        if fields.unknown() == Unknown::Refused && display_name.contains('*') {
+            let message = "must not hold `*`: only a direct model stands for a pattern";
+            fields.problem("display_name", message);
+        }
+        let live = |key| !marker.dead_knobs().contains(&key);
+        let timeout = live("timeout").then(|| fields.take_u64("timeout"));
+        let gap = live("stream_timeout").then(|| shape::timeout_ms(fields, "stream_timeout"));
+        let retries = live("retries").then(|| shape::u32_from(fields, "retries", 0));
+        let rate_limit = RateLimit::read(fields, "rate_limit");
+        let allowed_cidrs = read_cidrs(fields);
+        let document = Self {
+            display_name: display_name.into(),
+            kind: marker.read(fields)?,
+            provider: Arc::default(),
+            model_name: Arc::default(),
+            provider_key_id: Arc::default(),
+            timeout_ms: timeout.flatten(),
+            stream_timeout_ms: gap.flatten(),
+            retries: retries.flatten(),
+            allowed_cidrs,
+            cost: None,
+            rate_limit,
+            cooldown: None,
+            background_model_check: None,
+            auto_prompt_caching: None,
+            embedding: None,
+            unenforced: Vec::new(),
+        };
+        Some(document.with_unenforced())
+    }
+
+    fn with_unenforced(self) -> Self {
+        let unenforced = unenforced::set(&[
+            (self.kind.name(), self.kind != ModelKind::Direct),
+            ("rate_limit", self.rate_limit.is_some()),
+            ("cooldown", self.cooldown.is_some()),
+            ("retries", self.retries.is_some()),
+            (
+                "background_model_check",
+                self.background_model_check.is_some(),
+            ),
+            ("auto_prompt_caching", self.auto_prompt_caching.is_some()),
+        ]);
+        Self { unenforced, ..self }
     }
 
     /// The model under its id, with its credential and `created` in Unix seconds.
@@ -137,6 +222,7 @@ impl ModelDocument {
         Model {
             id,
             display_name: self.display_name,
+            kind: self.kind,
             provider: self.provider,
             model_name: self.model_name,
             provider_key: key,
@@ -147,6 +233,11 @@ impl ModelDocument {
             cost: self.cost,
             created,
             labels: Arc::new(labels),
+            rate_limit: self.rate_limit,
+            cooldown: self.cooldown.unwrap_or_default(),
+            background_model_check: self.background_model_check,
+            auto_prompt_caching: self.auto_prompt_caching,
+            embedding: self.embedding,
         }
     }
 }
@@ -216,28 +307,6 @@ fn read_cost(fields: &Fields<'_>) -> Option<Cost> {
         input_per_1k: input?,
         output_per_1k: output?,
     })
-}
-
-fn read_unenforced(fields: &Fields<'_>) -> Vec<&'static str> {
-    unenforced::embedding(fields, "embedding");
-    let found = [
-        ("rate_limit", unenforced::rate_limit(fields, "rate_limit")),
-        ("cooldown", unenforced::cooldown(fields, "cooldown")),
-        ("retries", fields.has("retries")),
-        (
-            "background_model_check",
-            unenforced::background_model_check(fields, "background_model_check"),
-        ),
-        (
-            "auto_prompt_caching",
-            unenforced::auto_prompt_caching(fields, "auto_prompt_caching"),
-        ),
-    ];
-    found
-        .iter()
-        .filter(|(_, set)| *set)
-        .map(|(name, _)| *name)
-        .collect()
 }
 
 #[cfg(test)]

@@ -150,17 +150,10 @@ fn each_mistake_is_named_by_its_field() {
             "embedding.dimensions: must be 1 to",
         ),
         (json!({"timeouts": 1}), "timeouts: unknown key"),
+        (json!({"ensemble": null}), "ensemble: must not be null"),
         (
-            json!({"routing": {"targets": []}}),
-            "routing: is not supported by this version",
-        ),
-        (
-            json!({"ensemble": null}),
-            "ensemble: is not supported by this version",
-        ),
-        (
-            json!({"semantic": 1}),
-            "semantic: is not supported by this version",
+            json!({"cooldown": {"max_seconds": null}}),
+            "cooldown.max_seconds: must not be null",
         ),
     ];
     for (extra, want) in cases {
@@ -193,3 +186,32 @@ fn a_newer_writers_fields_are_ignored_where_reading_is_lenient() {
     let (document, said) = read_as(&doc, Unknown::Ignored);
     assert!(said.is_empty() && document.is_some(), "{said:?}");
 }
+
+#[test]
+fn what_a_lenient_reader_passes_over_may_be_null() {
+    let doc =
+        with(&json!({"novel": null, "cost": {"input_per_1k": 1, "output_per_1k": 1, "y": null}}));
+    let (document, said) = read_as(&doc, Unknown::Ignored);
+    assert!(said.is_empty() && document.is_some(), "{said:?}");
+    let (_, said) = read_as(&doc, Unknown::Refused);
+    assert_eq!(said.len(), 2, "{said:?}");
+}
+
+#[test]
+fn settings_of_later_use_are_kept() {
+    let model = accepted(&json!({
+        "rate_limit": {"rpm": 60}, "cooldown": {"enabled": false},
+        "auto_prompt_caching": {"enabled": true, "ttl": "1h"},
+        "embedding": {"dimensions": 256},
+        "background_model_check": {"enabled": true, "interval_seconds": 5, "timeout_seconds": 1,
+                                   "prompt": "p", "max_tokens": 1, "stale_after_seconds": 9}}));
+    assert_eq!(model.rate_limit.and_then(|limit| limit.rpm), Some(60));
+    assert!(!model.cooldown.enabled && model.cooldown.trigger_statuses.contains(&429));
+    let caching = model.auto_prompt_caching.unwrap();
+    assert_eq!(caching.ttl, PromptCacheTtl::OneHour);
+    assert_eq!(model.embedding.map(|found| found.dimensions), Some(256));
+    assert_eq!(model.background_model_check.unwrap().stale_after_seconds, 9);
+    assert_eq!(accepted(&json!({})).cooldown, Cooldown::default());
+}
+
+mod virtual_kinds;
