@@ -26,6 +26,7 @@ pub mod model;
 pub mod passthrough_route;
 pub mod provider_key;
 pub mod rate_limit;
+pub mod rate_limit_policy;
 pub mod routing;
 pub mod semantic;
 mod shape;
