@@ -9,6 +9,7 @@ pub mod a2a_agent;
 pub mod api_key;
 pub mod base_url;
 mod cidr;
+pub mod cache_policy;
 mod credential;
 mod field;
 pub mod ensemble;
