@@ -13,6 +13,7 @@ pub mod cache_policy;
 mod credential;
 mod field;
 pub mod ensemble;
+pub mod exporter;
 pub mod glob;
 pub mod guardrail;
 pub mod guardrail_attachment;
@@ -25,6 +26,7 @@ pub mod mcp_server;
 #[allow(clippy::module_inception)] // The resource is called a model.
 pub mod model;
 pub mod passthrough_route;
+mod origin;
 pub mod provider_key;
 pub mod rate_limit;
 pub mod rate_limit_policy;
