@@ -10,6 +10,7 @@ pub mod api_key;
 pub mod base_url;
 mod cidr;
 pub mod cache_policy;
+pub mod claim_mapping;
 mod credential;
 mod field;
 pub mod ensemble;
@@ -26,6 +27,7 @@ pub mod mcp_server;
 #[allow(clippy::module_inception)] // The resource is called a model.
 pub mod model;
 pub mod passthrough_route;
+pub mod oidc_provider;
 mod origin;
 pub mod provider_key;
 pub mod rate_limit;
