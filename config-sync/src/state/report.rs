@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::collection::Collection;
-use crate::decode::{Rejection, RejectionKind, cut};
+use crate::decode::{MESSAGE_BYTES_MAX, Rejection, RejectionKind, cut};
 
 /// Most rejections reported; the newest are kept.
 pub const REJECTED_MAX: usize = 256;
@@ -100,7 +100,7 @@ pub(super) struct Reports {
     partial_by_kind: ByKind,
     pub(super) stale_by_kind: ByKind,
     pub(super) served_by_kind: ByKind,
-    said: HashSet<String>,
+    said: HashSet<Box<str>>,
     warnings: Vec<String>,
     newly_rejected: Vec<Rejected>,
     changed: bool,
@@ -220,10 +220,14 @@ impl Reports {
         self.changed = true;
     }
 
-    /// Says `sentence` in the log, once per `topic`.
-    pub(super) fn warn_once(&mut self, topic: String, sentence: impl FnOnce() -> String) {
-        if self.said.len() < WARNINGS_MAX && self.said.insert(topic) {
-            self.warnings.push(sentence());
+    /// Says `sentence` in the log, once per `topic`; both are cut where they are too long.
+    pub(super) fn warn_once(&mut self, topic: &str, sentence: impl FnOnce() -> String) {
+        let topic = cut(topic, NAME_BYTES_MAX);
+        if self.said.len() < WARNINGS_MAX && !self.said.contains(topic) {
+            self.said.insert(topic.into());
+            let sentence = sentence();
+            self.warnings
+                .push(cut(&sentence, MESSAGE_BYTES_MAX).to_owned());
         }
     }
 

@@ -218,17 +218,15 @@ impl Naive {
         let mut documents = Vec::new();
         for row in rows {
             let id: Arc<str> = decode::split_key(PREFIX, &row.key).unwrap().id.into();
-            match &*decoded(row).unwrap().resource {
-                Resource::ProviderKey(key) => {
-                    parts
-                        .provider_keys
-                        .push(Arc::new((**key).clone().into_key(id)));
-                }
-                Resource::Model(model) => documents.push((id, model.clone(), &row.key)),
-                Resource::ApiKey(key) => {
-                    let row = Arc::new((**key).clone().into_key(id));
-                    parts.api_keys.push((key.key_hash, row));
-                }
+            let resource = decoded(row).unwrap().resource;
+            if let Resource::ProviderKey(key) = &*resource {
+                let key = (**key).clone().into_key(id);
+                parts.provider_keys.push(Arc::new(key));
+            } else if let Resource::Model(model) = &*resource {
+                documents.push((id, model.clone(), &row.key));
+            } else if let Resource::ApiKey(key) = &*resource {
+                let row = Arc::new((**key).clone().into_key(id));
+                parts.api_keys.push((key.key_hash, row));
             }
         }
         for (id, model, key) in documents {

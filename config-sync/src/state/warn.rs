@@ -14,19 +14,19 @@ pub(super) fn of_row(place: &Place, decoded: &Decoded, reports: &mut Reports) {
     let Place { collection, id } = place;
     if !decoded.ignored.is_empty() {
         let fields = decoded.ignored.join(", ");
-        reports.warn_once(format!("{collection} ignores {fields}"), || {
+        reports.warn_once(&format!("{collection} ignores {fields}"), || {
             format!(
                 "fields that this version does not know are ignored on {collection} {id}: {fields}"
             )
         });
     }
     if !SERVED.contains(collection) {
-        reports.warn_once(format!("{collection}"), || {
+        reports.warn_once(&format!("{collection}"), || {
             format!("{collection} are loaded, and not enforced by this version")
         });
     }
     for (topic, text) in advice(&decoded.resource) {
-        reports.warn_once(format!("{collection} {topic}"), || {
+        reports.warn_once(&format!("{collection} {topic}"), || {
             format!("{text} on {collection} {id}")
         });
     }
@@ -34,7 +34,7 @@ pub(super) fn of_row(place: &Place, decoded: &Decoded, reports: &mut Reports) {
 
 /// Warns of a collection that a newer version wrote, once.
 pub(super) fn of_unknown(kind: &str, reports: &mut Reports) {
-    reports.warn_once(format!("{kind} unknown"), || {
+    reports.warn_once(&format!("{kind} unknown"), || {
         format!("rows of the collection {kind} are passed over: this version does not know it")
     });
 }
@@ -47,7 +47,7 @@ pub(super) fn of_duplicate(
     reports: &mut Reports,
 ) {
     let owner = owner.map_or("", |owner| &**owner);
-    reports.warn_once(format!("{collection} named like {owner}"), || {
+    reports.warn_once(&format!("{collection} named like {owner}"), || {
         format!("the name of {collection} {id} belongs to {owner}: it is found by its id only")
     });
 }
