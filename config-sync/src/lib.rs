@@ -9,8 +9,8 @@
 #![forbid(unsafe_code)]
 
 pub mod collection;
-pub mod disk;
 pub mod decode;
+pub mod disk;
 pub mod document;
 pub mod export;
 pub mod id;

@@ -8,13 +8,13 @@
 pub mod a2a_agent;
 pub mod api_key;
 pub mod base_url;
-mod cidr;
 pub mod cache_policy;
+mod cidr;
 pub mod claim_mapping;
 mod credential;
-mod field;
 pub mod ensemble;
 pub mod exporter;
+mod field;
 pub mod glob;
 pub mod guardrail;
 pub mod guardrail_attachment;
@@ -26,9 +26,9 @@ pub mod mcp_policy;
 pub mod mcp_server;
 #[allow(clippy::module_inception)] // The resource is called a model.
 pub mod model;
-pub mod passthrough_route;
 pub mod oidc_provider;
 mod origin;
+pub mod passthrough_route;
 pub mod provider_key;
 pub mod rate_limit;
 pub mod rate_limit_policy;
