@@ -3,6 +3,7 @@
 mod check;
 mod desugar;
 mod entry;
+pub mod etcd;
 pub mod file;
 pub mod report;
 mod rows;
