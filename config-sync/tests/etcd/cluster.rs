@@ -1,0 +1,46 @@
+//! A cluster of three, of which members die.
+
+use std::time::Duration;
+
+use crate::direct::Direct;
+use crate::heard::{Call, Follower, PREFIX, options};
+use crate::support::etcd::Etcd;
+
+#[test]
+fn members_may_die_as_long_as_there_is_a_quorum_and_an_old_truth_is_not_confirmed() {
+    let [mut first, second, mut third] = Etcd::start_three();
+    let mut direct = Direct::connect(second.addr());
+    direct.put("/sluice/models/a", "1");
+    let mut all = options(&[first.addr(), second.addr(), third.addr()], PREFIX);
+    // A cluster that elects takes a while.
+    all.request_timeout = Some(Duration::from_secs(3));
+    let follower = Follower::start(all);
+    follower.confirmed_again();
+    first.kill();
+    follower.until("a loss", |heard| heard.losses().first().map(drop));
+    put_when_elected(&second, "2");
+    follower.agrees_with(&mut direct, PREFIX);
+
+    // One of three is left: it knows nothing that it may vouch for.
+    third.kill();
+    let lost = follower.heard.lock().unwrap().losses().len();
+    follower.until("a loss", |heard| {
+        (heard.losses().len() > lost + 3).then_some(())
+    });
+    let quiet = |call: &Call| matches!(call, Call::Lost(_));
+    let heard = follower.heard.lock().unwrap();
+    let last: Vec<&Call> = heard.calls.iter().rev().take(3).collect();
+    assert!(last.iter().all(|call| quiet(call)), "{last:?}");
+    drop(heard);
+
+    third.restart();
+    put_when_elected(&second, "3");
+    follower.agrees_with(&mut direct, PREFIX);
+}
+
+/// Puts a row as soon as the members that are left have a leader.
+fn put_when_elected(member: &Etcd, value: &str) {
+    let put = || member.run_ctl(&["put", "/sluice/models/a", value]);
+    let done = (0..10).any(|_| put().is_ok());
+    assert!(done, "no leader");
+}

@@ -1,0 +1,129 @@
+//! Stores whose history was cut short or went back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::direct::Direct;
+use crate::heard::{Follower, HEALING, PREFIX, options, pause};
+use crate::support::etcd::Etcd;
+use crate::support::fault_proxy::{Fault, FaultProxy};
+
+#[test]
+fn a_history_compacted_while_nobody_listened_is_no_loss() {
+    let etcd = Etcd::start();
+    let mut direct = Direct::connect(etcd.addr());
+    direct.put("/sluice/models/a", "1");
+    let proxy = FaultProxy::start(etcd.addr());
+    let follower = Follower::start(options(&[proxy.addr()], PREFIX));
+    follower.confirmed_again();
+    proxy.set(Fault::Cut);
+    let mut last = 0;
+    for number in 0..50 {
+        last = direct.put(&format!("/sluice/models/{number}"), "2");
+    }
+    direct.delete("/sluice/models/a");
+    direct.compact(last);
+    proxy.set(Fault::None);
+    follower.agrees_with(&mut direct, PREFIX);
+}
+
+#[test]
+fn a_history_compacted_between_pages_is_listed_again() {
+    let etcd = Etcd::start();
+    let mut direct = Direct::connect(etcd.addr());
+    for number in 0..100 {
+        direct.put(&format!("/sluice/models/{number:03}"), "1");
+    }
+    let proxy = FaultProxy::start(etcd.addr());
+    // A listing takes 20 pages of some 20 ms; the history is cut every 30 ms.
+    proxy.set(Fault::Slow(Duration::from_millis(10)));
+    let mut paged = options(&[proxy.addr()], PREFIX);
+    paged.clocks.page_rows = 5;
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut direct = Direct::connect(etcd.addr());
+            while !stop.load(Ordering::Relaxed) {
+                let revision = direct.put("/sluice/models/000", "2");
+                direct.compact(revision);
+                pause(Duration::from_millis(30));
+            }
+        });
+        let follower = Follower::start(paged);
+        let compacted = |heard: &crate::heard::Heard| {
+            let mut losses = heard.losses().into_iter();
+            losses.find(|why| why.contains("compacted")).map(drop)
+        };
+        follower.until("many compactions", compacted);
+        assert_eq!(follower.heard.lock().unwrap().listings(), 0);
+        stop.store(true, Ordering::Relaxed);
+        follower.agrees_with(&mut direct, PREFIX);
+    });
+}
+
+#[test]
+fn a_store_restored_to_a_lower_revision_is_taken_as_it_is() {
+    let mut etcd = Etcd::start();
+    let mut direct = Direct::connect(etcd.addr());
+    direct.put("/sluice/models/kept", "old");
+    direct.put("/sluice/models/deleted", "back again");
+    let backup = etcd.save();
+    direct.delete("/sluice/models/deleted");
+    let mut last = 0;
+    for number in 0..50 {
+        last = direct.put("/sluice/models/kept", format!("new {number}"));
+    }
+    direct.put("/sluice/models/lost", "x");
+    let follower = Follower::start(options(&[etcd.addr()], PREFIX));
+    follower.confirmed_again();
+    follower.agrees_with(&mut direct, PREFIX);
+    follower.heard.lock().unwrap().may_regress = true;
+    etcd.restore(&backup);
+    let mut direct = Direct::connect(etcd.addr());
+    follower.agrees_with(&mut direct, PREFIX);
+    let heard = follower.heard.lock().unwrap();
+    assert!(heard.revision < last, "{heard:?}");
+    assert_eq!(heard.rows["/sluice/models/kept"].0, b"old");
+    drop(heard);
+    // Its revisions, which the follower has seen before, are heard as they come.
+    let revision = direct.put("/sluice/models/kept", "newer");
+    assert!(revision < last);
+    let seen = |heard: &crate::heard::Heard| (heard.revision == revision).then_some(());
+    follower.within(HEALING, "the change", seen);
+    follower.agrees_with(&mut direct, PREFIX);
+}
+
+#[test]
+fn another_store_at_the_same_address_is_taken_as_it_is() {
+    let (old, new) = (Etcd::start(), Etcd::start());
+    let mut direct = Direct::connect(old.addr());
+    for number in 0..10 {
+        direct.put(&format!("/sluice/models/{number}"), "old");
+    }
+    let mut direct = Direct::connect(new.addr());
+    direct.put("/sluice/models/0", "new");
+    let proxy = FaultProxy::start(old.addr());
+    let follower = Follower::start(options(&[proxy.addr()], PREFIX));
+    follower.confirmed_again();
+    follower.heard.lock().unwrap().may_regress = true;
+    proxy.retarget(new.addr());
+    proxy.set(Fault::Cut);
+    follower.until("a loss", |heard| heard.losses().first().map(drop));
+    proxy.set(Fault::None);
+    follower.agrees_with(&mut direct, PREFIX);
+}
+
+#[test]
+fn a_member_that_was_killed_is_followed_again_when_it_returns() {
+    let mut etcd = Etcd::start();
+    let mut direct = Direct::connect(etcd.addr());
+    direct.put("/sluice/models/a", "1");
+    let follower = Follower::start(options(&[etcd.addr()], PREFIX));
+    follower.confirmed_again();
+    etcd.kill();
+    follower.until("a loss", |heard| heard.losses().first().map(drop));
+    etcd.restart();
+    let mut direct = Direct::connect(etcd.addr());
+    direct.put("/sluice/models/b", "2");
+    follower.agrees_with(&mut direct, PREFIX);
+}
