@@ -236,7 +236,7 @@ fn tls_files_are_read_again_at_each_connect() {
     follower.until("refusals", |heard| {
         (heard.losses().len() >= 2).then_some(())
     });
-    assert_eq!(follower.heard.lock().unwrap().listings(), 0);
+    assert_eq!(follower.lock().listings(), 0);
     std::fs::copy(ca.root(), &root).unwrap();
     follower.resync();
     follower.listed_after(0);
@@ -249,5 +249,5 @@ fn tls_files_are_read_again_at_each_connect() {
             .find(|why| why.contains("etcd.tls.ca_cert_file"))
             .map(drop)
     });
-    assert_eq!(follower.heard.lock().unwrap().rows.len(), 1);
+    assert_eq!(follower.lock().rows.len(), 1);
 }

@@ -20,9 +20,11 @@ fn a_resync_connects_and_lists_again_and_loses_nothing() {
     follower.listed_after(1);
     follower.confirmed_again();
     assert_eq!(proxy.accepted(), 2);
-    assert!(follower.heard.lock().unwrap().losses().is_empty());
+    assert!(follower.lock().losses().is_empty());
     direct.put("/sluice/models/a", "2");
     follower.agrees_with(&mut direct, PREFIX);
+    // The connection before is closed.
+    follower.until("one connection", |_| (proxy.open() == 1).then_some(()));
 }
 
 #[test]

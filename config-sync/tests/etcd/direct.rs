@@ -3,9 +3,34 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use etcd_client::{Client, CompactionOptions, GetOptions, TxnOp};
 use tokio::runtime::{Builder, Runtime};
+
+/// Tells another thread to stop when dropped, so that it also does when a test fails.
+#[derive(Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets it when the guard is dropped.
+    pub fn guard(&self) -> StopGuard<'_> {
+        StopGuard(self)
+    }
+}
+
+/// See [`Stop::guard`].
+pub struct StopGuard<'s>(&'s Stop);
+
+impl Drop for StopGuard<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// A client that blocks.
 pub struct Direct {
@@ -33,7 +58,7 @@ impl Direct {
     }
 
     /// Returns the revision of the write.
-    pub fn put(&mut self, key: &str, value: impl Into<Vec<u8>>) -> i64 {
+    pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> i64 {
         let mut kv = self.client.kv_client();
         let answer = self.run(kv.put(key, value, None));
         answer.header().unwrap().revision()

@@ -24,7 +24,7 @@ impl Scene {
         let etcd = Etcd::start();
         let mut direct = Direct::connect(etcd.addr());
         for number in 0..20 {
-            direct.put(&format!("/sluice/models/{number}"), "before");
+            direct.put(format!("/sluice/models/{number}"), "before");
         }
         let proxy = FaultProxy::start(etcd.addr());
         let follower = Follower::start(options(&[proxy.addr()], PREFIX));
@@ -41,16 +41,16 @@ impl Scene {
     fn write(&mut self, value: &str) {
         self.direct.put("/sluice/models/0", value);
         self.direct
-            .put(&format!("/sluice/models/new-{value}"), value);
+            .put(format!("/sluice/models/new-{value}"), value);
         self.direct.delete("/sluice/models/1");
     }
 
     /// Writes under `fault`, waits until the follower has noticed it, heals.
     fn suffer(&mut self, fault: Fault) {
-        let before = self.follower.heard.lock().unwrap().losses().len();
+        let before = self.follower.lock().losses().len();
         self.proxy.set(fault);
         self.write("during");
-        self.follower.until("a loss", |heard| {
+        self.follower.within(HEALING, "a loss", |heard| {
             (heard.losses().len() > before).then_some(())
         });
         self.write("later");
@@ -89,10 +89,10 @@ fn a_slow_connection_is_used_as_it_is() {
         scene.write(&format!("slow-{round}"));
         scene.follower.agrees_with(&mut scene.direct, PREFIX);
     }
-    let listed = scene.follower.heard.lock().unwrap().listings();
+    let listed = scene.follower.lock().listings();
     scene.follower.resync();
     scene.follower.listed_after(listed);
-    assert!(scene.follower.heard.lock().unwrap().losses().is_empty());
+    assert!(scene.follower.lock().losses().is_empty());
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn an_endpoint_that_never_answers_the_dial_is_passed_over() {
     follower.within(HEALING, "a listing", |heard| {
         (heard.listings() == 1).then_some(())
     });
-    let heard = follower.heard.lock().unwrap();
+    let heard = follower.lock();
     let place = format!("etcd http://{}: ", hole.addr());
     assert_eq!(heard.losses().len(), 1, "{heard:?}");
     assert!(heard.losses()[0].starts_with(&place), "{heard:?}");
@@ -121,7 +121,7 @@ fn a_name_that_does_not_resolve_is_passed_over() {
     );
     let follower = Follower::start(some);
     follower.listed_after(0);
-    let heard = follower.heard.lock().unwrap();
+    let heard = follower.lock();
     assert!(heard.losses()[0].contains("no-such-host.invalid"));
 }
 
@@ -141,7 +141,7 @@ fn a_port_that_speaks_something_else_is_a_failure() {
     follower.until("failures", |heard| {
         (heard.losses().len() >= 3).then_some(())
     });
-    assert_eq!(follower.heard.lock().unwrap().listings(), 0);
+    assert_eq!(follower.lock().listings(), 0);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn whatever_happens_on_the_way_the_follower_ends_up_with_what_is_stored() {
             if random(4) == 0 {
                 scene.direct.delete(&key);
             } else {
-                scene.direct.put(&key, format!("{round}-{step}"));
+                scene.direct.put(key, format!("{round}-{step}"));
             }
             pause(Duration::from_millis(random(40)));
         }

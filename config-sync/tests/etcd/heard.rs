@@ -1,7 +1,7 @@
 //! A follower on a thread of its own, and what its sink has heard.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub struct Heard {
     pub rows: Content,
     /// The revision of the last listing or batch.
     pub revision: i64,
+    /// The revision confirmed since the last listing.
+    promised: i64,
     /// Whether the store may go back in time.
     pub may_regress: bool,
     /// What must not happen and did.
@@ -92,17 +94,23 @@ impl Heard {
     }
 }
 
+/// A probe that fails while it looks must not fail the follower too.
+fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The sink of the follower's thread.
 struct Ear(Arc<Mutex<Heard>>);
 
 impl Sink for Ear {
     fn listing(&mut self, listing: Listing) {
-        let mut heard = self.0.lock().unwrap();
+        let mut heard = lock(&self.0);
         heard.calls.push(Call::Listing {
             revision: listing.revision,
             rows: listing.rows.len(),
         });
         heard.reached(listing.revision, "a listing");
+        heard.promised = 0;
         let mut rows = Content::new();
         for row in listing.rows {
             if row.mod_revision > listing.revision {
@@ -114,12 +122,20 @@ impl Sink for Ear {
     }
 
     fn batch(&mut self, batch: Batch) {
-        let mut heard = self.0.lock().unwrap();
+        let mut heard = lock(&self.0);
         heard.calls.push(Call::Batch {
             revision: batch.revision,
             changes: batch.changes.len(),
         });
         heard.reached(batch.revision, "a batch");
+        if heard.promised >= batch.revision {
+            let promised = heard.promised;
+            let text = format!(
+                "a batch at {} after a promise of {promised}",
+                batch.revision
+            );
+            heard.violations.push(text);
+        }
         for change in batch.changes {
             match change {
                 Change::Put(row) => {
@@ -138,8 +154,9 @@ impl Sink for Ear {
     }
 
     fn confirmed(&mut self, revision: i64) {
-        let mut heard = self.0.lock().unwrap();
+        let mut heard = lock(&self.0);
         heard.calls.push(Call::Confirmed(revision));
+        heard.promised = revision;
         if revision < heard.revision {
             let known = heard.revision;
             heard
@@ -149,14 +166,14 @@ impl Sink for Ear {
     }
 
     fn lost(&mut self, why: &str) {
-        let mut heard = self.0.lock().unwrap();
+        let mut heard = lock(&self.0);
         heard.calls.push(Call::Lost(why.to_owned()));
     }
 }
 
 /// A follower that runs until it is dropped.
 pub struct Follower {
-    pub heard: Arc<Mutex<Heard>>,
+    heard: Arc<Mutex<Heard>>,
     commands: Option<Sender<Command>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -176,6 +193,11 @@ impl Follower {
         }
     }
 
+    /// What was heard so far.
+    pub fn lock(&self) -> MutexGuard<'_, Heard> {
+        lock(&self.heard)
+    }
+
     pub fn resync(&self) {
         let commands = self.commands.as_ref().unwrap();
         commands.blocking_send(Command::Resync).unwrap();
@@ -190,7 +212,7 @@ impl Follower {
     pub fn within<T>(&self, limit: Duration, what: &str, probe: impl Fn(&Heard) -> Option<T>) -> T {
         let started = now();
         loop {
-            let heard = self.heard.lock().unwrap();
+            let heard = self.lock();
             if let Some(found) = probe(&heard) {
                 return found;
             }
@@ -218,7 +240,7 @@ impl Follower {
 
     /// Waits for one more confirmation.
     pub fn confirmed_again(&self) -> i64 {
-        let calls = self.heard.lock().unwrap().calls.len();
+        let calls = self.lock().calls.len();
         self.until("a confirmation", |heard| {
             heard.calls[calls..].iter().find_map(|call| match call {
                 Call::Confirmed(revision) => Some(*revision),
@@ -236,7 +258,7 @@ impl Drop for Follower {
             return;
         }
         ended.unwrap().expect("the follower ends without a panic");
-        let heard = self.heard.lock().unwrap();
+        let heard = self.lock();
         let violations = &heard.violations;
         assert!(violations.is_empty(), "{violations:?}: {:?}", heard.calls);
     }

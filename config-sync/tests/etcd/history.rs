@@ -1,9 +1,8 @@
 //! Stores whose history was cut short or went back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::direct::Direct;
+use crate::direct::{Direct, Stop};
 use crate::heard::{Follower, HEALING, PREFIX, options, pause};
 use crate::support::etcd::Etcd;
 use crate::support::fault_proxy::{Fault, FaultProxy};
@@ -19,7 +18,7 @@ fn a_history_compacted_while_nobody_listened_is_no_loss() {
     proxy.set(Fault::Cut);
     let mut last = 0;
     for number in 0..50 {
-        last = direct.put(&format!("/sluice/models/{number}"), "2");
+        last = direct.put(format!("/sluice/models/{number}"), "2");
     }
     direct.delete("/sluice/models/a");
     direct.compact(last);
@@ -32,31 +31,32 @@ fn a_history_compacted_between_pages_is_listed_again() {
     let etcd = Etcd::start();
     let mut direct = Direct::connect(etcd.addr());
     for number in 0..100 {
-        direct.put(&format!("/sluice/models/{number:03}"), "1");
+        direct.put(format!("/sluice/models/{number:03}"), "1");
     }
     let proxy = FaultProxy::start(etcd.addr());
     // A listing takes 20 pages of some 20 ms; the history is cut every 30 ms.
     proxy.set(Fault::Slow(Duration::from_millis(10)));
     let mut paged = options(&[proxy.addr()], PREFIX);
     paged.clocks.page_rows = 5;
-    let stop = AtomicBool::new(false);
+    let stop = Stop::default();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut direct = Direct::connect(etcd.addr());
-            while !stop.load(Ordering::Relaxed) {
+            while !stop.is_set() {
                 let revision = direct.put("/sluice/models/000", "2");
                 direct.compact(revision);
                 pause(Duration::from_millis(30));
             }
         });
+        let guard = stop.guard();
         let follower = Follower::start(paged);
         let compacted = |heard: &crate::heard::Heard| {
             let mut losses = heard.losses().into_iter();
             losses.find(|why| why.contains("compacted")).map(drop)
         };
         follower.until("many compactions", compacted);
-        assert_eq!(follower.heard.lock().unwrap().listings(), 0);
-        stop.store(true, Ordering::Relaxed);
+        assert_eq!(follower.lock().listings(), 0);
+        drop(guard);
         follower.agrees_with(&mut direct, PREFIX);
     });
 }
@@ -77,11 +77,11 @@ fn a_store_restored_to_a_lower_revision_is_taken_as_it_is() {
     let follower = Follower::start(options(&[etcd.addr()], PREFIX));
     follower.confirmed_again();
     follower.agrees_with(&mut direct, PREFIX);
-    follower.heard.lock().unwrap().may_regress = true;
+    follower.lock().may_regress = true;
     etcd.restore(&backup);
     let mut direct = Direct::connect(etcd.addr());
     follower.agrees_with(&mut direct, PREFIX);
-    let heard = follower.heard.lock().unwrap();
+    let heard = follower.lock();
     assert!(heard.revision < last, "{heard:?}");
     assert_eq!(heard.rows["/sluice/models/kept"].0, b"old");
     drop(heard);
@@ -98,14 +98,14 @@ fn another_store_at_the_same_address_is_taken_as_it_is() {
     let (old, new) = (Etcd::start(), Etcd::start());
     let mut direct = Direct::connect(old.addr());
     for number in 0..10 {
-        direct.put(&format!("/sluice/models/{number}"), "old");
+        direct.put(format!("/sluice/models/{number}"), "old");
     }
     let mut direct = Direct::connect(new.addr());
     direct.put("/sluice/models/0", "new");
     let proxy = FaultProxy::start(old.addr());
     let follower = Follower::start(options(&[proxy.addr()], PREFIX));
     follower.confirmed_again();
-    follower.heard.lock().unwrap().may_regress = true;
+    follower.lock().may_regress = true;
     proxy.retarget(new.addr());
     proxy.set(Fault::Cut);
     follower.until("a loss", |heard| heard.losses().first().map(drop));

@@ -1,11 +1,10 @@
 //! What is listed and watched while all is well.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use etcd_client::TxnOp;
 
-use crate::direct::Direct;
+use crate::direct::{Direct, Stop};
 use crate::heard::{Call, Follower, PREFIX, options};
 use crate::support::etcd::Etcd;
 
@@ -30,7 +29,7 @@ fn rows_are_listed_and_then_every_change_is_told() {
         follower.within(Duration::from_secs(2), "the change", seen);
     }
     follower.agrees_with(&mut direct, PREFIX);
-    let heard = follower.heard.lock().unwrap();
+    let heard = follower.lock();
     let Call::Listing { revision, rows } = heard.calls[0] else {
         panic!("{:?}", heard.calls);
     };
@@ -56,7 +55,7 @@ fn a_transaction_of_several_rows_is_one_batch() {
         direct.together(operations.clone());
     }
     follower.agrees_with(&mut direct, PREFIX);
-    let batches = follower.heard.lock().unwrap().batches();
+    let batches = follower.lock().batches();
     // The second time there is nothing left to delete; one answer may hold several transactions.
     assert_eq!(batches.iter().sum::<usize>(), 301);
     for changes in batches {
@@ -87,14 +86,14 @@ fn neighbours_of_the_prefix_are_not_ours() {
     let blue = Follower::start(options(&[etcd.addr()], "/sluice/blue"));
     for (follower, want) in [(&follower, 3), (&blue, 1)] {
         follower.confirmed_again();
-        assert_eq!(follower.heard.lock().unwrap().rows.len(), want);
+        assert_eq!(follower.lock().rows.len(), want);
     }
     let last = neighbours.map(|key| direct.put(key, "y")).into_iter().max();
     // They are not told, but that nothing of ours changed up to there is.
     let confirmed = |heard: &crate::heard::Heard| (heard.confirmed() >= last).then_some(());
     follower.until("a later confirmation", confirmed);
     for follower in [&follower, &blue] {
-        assert!(follower.heard.lock().unwrap().batches().is_empty());
+        assert!(follower.lock().batches().is_empty());
     }
     follower.agrees_with(&mut direct, PREFIX);
     blue.agrees_with(&mut direct, "/sluice/blue");
@@ -108,7 +107,7 @@ fn a_quiet_store_is_confirmed_again_and_again() {
     for _ in 0..10 {
         assert_eq!(follower.confirmed_again(), revision);
     }
-    let heard = follower.heard.lock().unwrap();
+    let heard = follower.lock();
     assert_eq!((heard.listings(), heard.losses().len()), (1, 0));
 }
 
@@ -122,7 +121,7 @@ fn pages_show_one_revision_while_rows_are_written() {
         let rows: Vec<_> = some.iter().map(|it| (key(*it), "0".to_owned())).collect();
         direct.put_together(&rows);
     }
-    let stop = AtomicBool::new(false);
+    let stop = Stop::default();
     let mut paged = options(&[etcd.addr()], PREFIX);
     paged.clocks.page_rows = 100;
     std::thread::scope(|scope| {
@@ -130,13 +129,14 @@ fn pages_show_one_revision_while_rows_are_written() {
         scope.spawn(|| {
             let mut direct = Direct::connect(etcd.addr());
             for count in 1.. {
-                if stop.load(Ordering::Relaxed) {
+                if stop.is_set() {
                     return;
                 }
                 let value = count.to_string();
                 direct.put_together(&[(key(0), value.clone()), (key(2499), value)]);
             }
         });
+        let guard = stop.guard();
         let follower = Follower::start(paged);
         for round in 0..5 {
             follower.until("a whole listing", |heard| {
@@ -147,9 +147,9 @@ fn pages_show_one_revision_while_rows_are_written() {
             follower.resync();
         }
         follower.listed_after(5);
-        stop.store(true, Ordering::Relaxed);
+        drop(guard);
         follower.agrees_with(&mut direct, PREFIX);
-        assert!(follower.heard.lock().unwrap().losses().is_empty());
+        assert!(follower.lock().losses().is_empty());
     });
 }
 
@@ -158,12 +158,34 @@ fn pages_that_are_too_large_are_read_in_halves() {
     let etcd = Etcd::start();
     let mut direct = Direct::connect(etcd.addr());
     for number in 0..70 {
-        direct.put(&format!("/sluice/models/{number}"), vec![b'x'; 1 << 20]);
+        direct.put(format!("/sluice/models/{number}"), vec![b'x'; 1 << 20]);
     }
     let mut patient = options(&[etcd.addr()], PREFIX);
     patient.request_timeout = Some(Duration::from_secs(10));
     let follower = Follower::start(patient);
     follower.listed_after(0);
-    let heard = follower.heard.lock().unwrap();
+    let heard = follower.lock();
     assert_eq!((heard.rows.len(), heard.losses().len()), (70, 0));
+}
+
+#[test]
+fn a_key_that_is_no_text_does_not_stop_the_others() {
+    let etcd = Etcd::start();
+    let mut direct = Direct::connect(etcd.addr());
+    direct.put("/sluice/models/a", "1");
+    direct.put(&b"/sluice/models/\xff"[..], "2");
+    direct.put(&b"/sluice/models/\xff\xff"[..], "3");
+    let mut paged = options(&[etcd.addr()], PREFIX);
+    paged.clocks.page_rows = 1;
+    let follower = Follower::start(paged);
+    follower.confirmed_again();
+    direct.put(&b"/sluice/models/\xfe"[..], "4");
+    follower.until("the change", |heard| (heard.rows.len() == 4).then_some(()));
+    let heard = follower.lock();
+    let ids = ["\\xfe", "\\xff", "\\xff\\xff", "a"];
+    let keys: Vec<_> = heard.rows.keys().collect();
+    assert_eq!(
+        keys,
+        ids.map(|id| format!("/sluice/models/{id}")).each_ref()
+    );
 }

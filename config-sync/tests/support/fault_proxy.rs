@@ -34,6 +34,8 @@ struct Shared {
     target: Mutex<SocketAddr>,
     fault: Mutex<Fault>,
     accepted: AtomicUsize,
+    /// Directions that are relayed or swallowed now.
+    pumps: AtomicUsize,
     stopped: AtomicBool,
 }
 
@@ -46,6 +48,7 @@ impl FaultProxy {
             target: Mutex::new(target),
             fault: Mutex::new(Fault::None),
             accepted: AtomicUsize::new(0),
+            pumps: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
@@ -70,6 +73,11 @@ impl FaultProxy {
     /// Connections taken so far.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> usize {
+        self.shared.pumps.load(Ordering::Relaxed).div_ceil(2)
     }
 }
 
@@ -118,6 +126,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
                 dead: Arc::clone(&dead),
                 shared: Arc::clone(shared),
             };
+            shared.pumps.fetch_add(1, Ordering::Relaxed);
             std::thread::spawn(move || pump.run());
         }
     }
@@ -142,6 +151,7 @@ impl Pump {
             let _ = self.from.shutdown(Shutdown::Both);
             let _ = self.to.shutdown(Shutdown::Both);
         }
+        self.shared.pumps.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn relay(&mut self) -> std::io::Result<()> {
