@@ -1,7 +1,6 @@
 //! Models: a name for callers, and the upstream that serves it. [pure]
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -10,7 +9,7 @@ use super::glob::{Glob, GlobError};
 use super::labels::TargetLabels;
 use super::provider_key::ProviderKey;
 use super::rate_limit::RateLimit;
-use super::{refuse_nulls, shape, unenforced};
+use super::{cidr, refuse_nulls, shape, unenforced};
 use crate::tree::{Fields, Problems, Unknown, Value};
 
 mod direct;
@@ -266,26 +265,9 @@ fn read_model_name<'a>(fields: &Fields<'a>, wildcard: bool) -> &'a str {
     fields.take_required_str("model_name").unwrap_or("")
 }
 
-/// Networks and single addresses; an empty list admits everyone.
+/// An empty list admits everyone.
 fn read_cidrs(fields: &Fields<'_>) -> Option<Vec<IpNet>> {
-    let mut networks = Vec::new();
-    for (path, item) in fields.take_list("allowed_cidrs")? {
-        match item.as_str().and_then(parse_network) {
-            Some(network) => networks.push(network),
-            None => fields.problems().push(
-                path,
-                "must be a network such as 10.0.0.0/8, or an IP address",
-            ),
-        }
-    }
-    (!networks.is_empty()).then_some(networks)
-}
-
-fn parse_network(text: &str) -> Option<IpNet> {
-    let text = text.trim();
-    text.parse::<IpNet>()
-        .ok()
-        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    cidr::read(fields, "allowed_cidrs").filter(|networks| !networks.is_empty())
 }
 
 fn read_cost(fields: &Fields<'_>) -> Option<Cost> {

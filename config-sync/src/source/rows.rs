@@ -60,7 +60,7 @@ impl Rows {
                     keys.insert(Arc::clone(&key.id), Arc::clone(&key));
                     parts.provider_keys.push(key);
                 }
-                Resource::Model(document) if virtual_kind(&entry).is_none() => {
+                Resource::Model(document) => {
                     let before = previous.models.get(&*id);
                     let created = before.map_or(loaded_at, |model| model.created);
                     let key = keys.get(&document.provider_key_id).cloned();
@@ -127,7 +127,10 @@ impl Rows {
                 .collect::<Vec<_>>()
         };
         let of_keys = unenforced("provider_keys", by_field(&keys, |key| &key.unenforced));
-        let of_models = unenforced("models", by_field(&models, |model| &model.unenforced));
+        let mut of_models = by_field(&models, |model| &model.unenforced);
+        // Told as whole models below.
+        of_models.retain(|(field, _)| !VIRTUAL_KINDS.contains(field));
+        let of_models = unenforced("models", of_models);
         let of_api_keys = unenforced("api_keys", by_field(&api_keys, |key| &key.unenforced));
         warnings.extend(of_keys.into_iter().chain(of_models).chain(of_api_keys));
         let entries: Vec<&Entry> = self.0.iter().map(|(entry, _)| entry).collect();

@@ -109,7 +109,7 @@ api_keys:
     assert_eq!(
         report,
         "\
-resources file /etc/sluice/resources.yaml: 11 error(s):
+resources file /etc/sluice/resources.yaml: 10 error(s):
   - (file): unknown top-level key `modles` (known: _format_version, provider_keys, models, api_keys, \
 guardrails, guardrail_attachments, mcp_servers, mcp_policies, mcp_auth_settings, a2a_agents, cache_policies, \
 observability_exporters, rate_limit_policies, oidc_providers, claim_mappings, passthrough_routes, ssls)
@@ -119,7 +119,6 @@ observability_exporters, rate_limit_policies, oidc_providers, claim_mappings, pa
   - models[0] (\"fast-chat\"): timeout: must be a whole number, 0 or more, not a string
   - models[1] (\"fast-chat\"): display_name: is already the name of models[0]
   - models[1] (\"fast-chat\"): `provider_key` references unknown provider key \"mian\" (defined provider_keys: main)
-  - models[2] (\"group\"): routing: is not supported by this version
   - api_keys[0] (\"ci\"): `allowed_models` references unknown model \"fsat-chat\" (defined models: fast-chat, group)
   - api_keys[1] (\"twin\"): is the same key as api_keys[0] (\"ci\")
   - api_keys[2]: must be a mapping, not a string"

@@ -4,7 +4,7 @@
 use super::*;
 use crate::id;
 use crate::source::{check, rows};
-use crate::tree::Problems;
+use crate::state::SERVED;
 use serde_json::json;
 
 const ALL: &str = include_str!("../../../../tests/fixtures/resources/all.yaml");
@@ -238,36 +238,20 @@ fn what_is_only_data_is_warned_of_once_per_collection() {
 #[test]
 fn what_is_only_data_keeps_its_collection_and_id() {
     let root = Root::open(parse_yaml(ALL).unwrap(), &env).unwrap();
-    // Any document will do for the kinds of models that have no upstream.
-    let reader = |collection, value: &Value, problems: &Problems, unknown| match collection {
-        Collection::Models if value.get("provider").is_none() => {
-            let direct = json!({"display_name": "x", "provider": "p", "model_name": "x", "provider_key_id": "x"});
-            Resource::read(collection, &direct, problems, unknown)
-        }
-        Collection::ProviderKeys | Collection::Models => {
-            Resource::read(collection, value, problems, unknown)
-        }
-        _ => None,
-    };
     let context = LoadContext {
         env: &env,
         generation: 1,
         loaded_at: UNIX_EPOCH,
         previous: None,
     };
-    let built = Rows::read(root.entries, &env, &reader).build(&context);
-    assert_eq!(
-        (built.parts.provider_keys.len(), built.parts.models.len()),
-        (2, 4)
-    );
-    let others: Vec<(Collection, Value)> = built
-        .others
-        .iter()
-        .map(|(collection, id, _)| (*collection, Value::from(&**id)))
-        .collect();
-    let want =
-        ["chat", "council", "smart"].map(|name| (Collection::Models, id(Collection::Models, name)));
-    assert_eq!(others, want);
+    let parts = Rows::read(root.entries, &env, &Resource::read).build(&context);
+    assert_eq!((parts.provider_keys.len(), parts.models.len()), (2, 7));
+    let others: Vec<Collection> = parts.others.iter().map(|other| other.collection).collect();
+    let mut want = Collection::ALL.to_vec();
+    want.retain(|collection| !SERVED.contains(collection));
+    let mut collections = others.clone();
+    collections.dedup();
+    assert_eq!(collections, want, "each collection has rows in the fixture");
 }
 
 /// What most cases refer to.
