@@ -26,4 +26,5 @@ pub mod snapshot;
 pub mod source;
 pub mod state;
 pub mod status;
+pub mod thread;
 pub mod tree;

@@ -9,6 +9,7 @@
 //! progress; one that stays silent is dead, whatever TCP believes.
 
 mod backoff;
+mod blocking;
 mod client;
 mod error;
 mod files;
@@ -17,6 +18,7 @@ mod options;
 mod store;
 mod watch;
 
+pub use blocking::block_on;
 pub use error::StoreError;
 pub use files::check;
 pub use follow::{Command, follow};
