@@ -166,6 +166,7 @@ fn load(text: &str, env: Env<'_>) -> crate::snapshot::Snapshot {
         generation: 1,
         loaded_at: UNIX_EPOCH,
         previous: None,
+        opener: None,
     };
     let loaded = load_bytes(Path::new("exported.yaml"), text.as_bytes(), &context);
     loaded.unwrap().snapshot

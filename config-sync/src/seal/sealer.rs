@@ -10,6 +10,7 @@ use super::keyring::Keyring;
 use super::paths::{SecretPlace, secrets_in};
 use super::scope::Scope;
 use crate::collection::Collection;
+use crate::decode::OpenSecrets;
 use crate::document::Document;
 use crate::model::labels::printable;
 use crate::tree::Value;
@@ -146,6 +147,17 @@ impl Sealer {
             }
         }
         Ok(changed)
+    }
+}
+
+impl OpenSecrets for Sealer {
+    fn open_document(
+        &self,
+        collection: Collection,
+        id: &str,
+        document: &mut Value,
+    ) -> Result<(), String> {
+        self.unseal_document(collection, id, document).map(drop)
     }
 }
 

@@ -5,12 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::collection::Collection;
+use crate::decode::OpenSecrets;
 use crate::document::Document;
 use crate::id;
 use crate::interpolate::{Env, interpolate_tree};
 use crate::model::glob::Glob;
 use crate::model::labels::printable;
 use crate::references::{attachment_label, identity, identity_fields};
+use crate::seal::refuse_sealed;
 use crate::tree::{Map, Problem, Problems, Value, kind};
 
 /// Longest name quoted in a report, in bytes.
@@ -86,6 +88,22 @@ impl Entry {
     pub(super) fn id(&self) -> Arc<str> {
         let identity = identity(self.collection, self.value()).unwrap_or_default();
         id::derived(self.collection.name(), &identity)
+    }
+
+    /// Puts the plain text in the place of sealed values; one that does not open is a problem.
+    pub(super) fn open(&mut self, opener: Option<&dyn OpenSecrets>) {
+        if !self.is_mapping() {
+            return;
+        }
+        let (collection, id) = (self.collection, self.id());
+        let document = self.document.value_mut();
+        let opened = match opener {
+            Some(opener) => opener.open_document(collection, &id, document),
+            None => refuse_sealed(collection, document),
+        };
+        if let Err(message) = opened {
+            self.problems.push("", message);
+        }
     }
 
     /// The name for a list of names; where the file itself does not say it, the place.

@@ -18,7 +18,7 @@ mod options;
 mod store;
 mod watch;
 
-pub use blocking::block_on;
+pub use blocking::{block_on, pause};
 pub use error::StoreError;
 pub use files::check;
 pub use follow::{Command, follow};

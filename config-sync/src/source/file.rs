@@ -12,6 +12,7 @@ use super::entry::Entry;
 use super::report::{LoadError, LoadErrorKind, file_problem};
 use super::rows::Rows;
 use crate::collection::Collection;
+use crate::decode::OpenSecrets;
 use crate::document::{Document, parse_yaml};
 use crate::interpolate::Env;
 use crate::model::labels::printable;
@@ -52,6 +53,8 @@ pub struct LoadContext<'c> {
     pub loaded_at: SystemTime,
     /// What is served now: its rows are shared where nothing changed, and `created` stays.
     pub previous: Option<&'c Snapshot>,
+    /// Opens sealed values; without it they are refused.
+    pub opener: Option<&'c dyn OpenSecrets>,
 }
 
 /// Loads the file at `path` without regard to what is served now.
@@ -70,6 +73,7 @@ pub fn load_file(
         generation,
         loaded_at,
         previous: None,
+        opener: None,
     };
     load(path, &context)
 }
@@ -100,7 +104,7 @@ pub fn load_bytes(
     bytes: &[u8],
     context: &LoadContext<'_>,
 ) -> Result<Loaded, LoadError> {
-    let (rows, counts) = open(path, bytes, context.env, &Resource::read)?;
+    let (rows, counts) = open(path, bytes, (context.env, context.opener), &Resource::read)?;
     let parts = rows.build(context);
     Ok(Loaded {
         resources: counts.iter().map(|(_, count)| count).sum(),
@@ -112,7 +116,7 @@ pub fn load_bytes(
 
 /// Each problem for which a file of this text would be refused.
 pub(crate) fn problems_of(text: &str, env: Env<'_>, reader: Reader<'_>) -> Vec<String> {
-    match open(Path::new(""), text.as_bytes(), env, reader) {
+    match open(Path::new(""), text.as_bytes(), (env, None), reader) {
         Ok(_) => Vec::new(),
         Err(error) => error.problems().to_vec(),
     }
@@ -137,7 +141,7 @@ type Counts = Vec<(&'static str, usize)>;
 fn open(
     path: &Path,
     bytes: &[u8],
-    env: Env<'_>,
+    (env, opener): (Env<'_>, Option<&dyn OpenSecrets>),
     reader: Reader<'_>,
 ) -> Result<(Rows, Counts), LoadError> {
     let of_file = |kind, message: String| LoadError::of_file(kind, path, message);
@@ -151,7 +155,7 @@ fn open(
         .map_err(|error| of_file(LoadErrorKind::NonJson, format!("not readable: {error}")))?;
     let root = Root::open(document, env)
         .map_err(|message| of_file(LoadErrorKind::ParseFailed, message))?;
-    let mut rows = Rows::read(root.entries, env, reader);
+    let mut rows = Rows::read(root.entries, env, opener, reader);
     let mut problems = root.problems;
     rows.report(&mut problems);
     if !problems.is_empty() {

@@ -8,6 +8,7 @@ use super::entry::{Entry, Index, listed};
 use super::file::LoadContext;
 use super::{check, desugar};
 use crate::collection::Collection;
+use crate::decode::OpenSecrets;
 use crate::interpolate::Env;
 use crate::model::model::VIRTUAL_KINDS;
 use crate::model::{
@@ -25,8 +26,16 @@ pub(crate) type Reader<'r> = &'r dyn Fn(Collection, &Value, &Problems, Unknown) 
 
 impl Rows {
     /// Reads every entry with `reader`; what is wrong is noted on the entries.
-    pub(super) fn read(mut entries: Vec<Entry>, env: Env<'_>, reader: Reader<'_>) -> Self {
+    pub(super) fn read(
+        mut entries: Vec<Entry>,
+        env: Env<'_>,
+        opener: Option<&dyn OpenSecrets>,
+        reader: Reader<'_>,
+    ) -> Self {
         let index = prepare(&mut entries, env);
+        for entry in &mut entries {
+            entry.open(opener);
+        }
         let documents = entries.iter_mut().map(|entry| read(entry, reader));
         let documents: Vec<Option<Resource>> = documents.collect();
         check::check(&mut entries, &index);

@@ -7,6 +7,7 @@ fn loaded(hash: &str, models: usize) -> Loaded {
     let row = |id: usize| ModelRow {
         id: id.to_string().into(),
         display_name: "m".into(),
+        kind: "direct",
     };
     Loaded {
         hash: hash.into(),

@@ -67,6 +67,8 @@ pub struct ModelRow {
     pub id: Arc<str>,
     /// Name callers use.
     pub display_name: Arc<str>,
+    /// `direct`, `routing`, `ensemble` or `semantic`.
+    pub kind: &'static str,
 }
 
 /// What is being served.
@@ -162,6 +164,7 @@ impl ConfigView {
         let models = snapshot.models().map(|model| ModelRow {
             id: Arc::clone(&model.id),
             display_name: Arc::clone(&model.display_name),
+            kind: model.kind.name(),
         });
         let mut rows: Vec<ModelRow> = models.collect();
         rows.sort_by(|a, b| a.id.cmp(&b.id));

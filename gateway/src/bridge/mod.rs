@@ -1,6 +1,5 @@
 //! The only types that both sides of the thread boundary touch. [bridge]
 
-pub mod config_status;
 pub mod counter;
 pub mod dns;
 pub mod domain;

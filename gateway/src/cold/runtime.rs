@@ -19,9 +19,9 @@ use super::status::Status;
 use super::watchdog::{self, Watchdog, unix_ms};
 use super::writer::{Output, Writer};
 use super::{dns, own};
-use crate::bridge::config_status::ConfigStatus;
 use crate::bridge::{ColdBridge, WorkerView};
 use crate::client_type::ClientTypes;
+use config_sync::status::ConfigStatus;
 
 /// Blocking threads at most: lookups, and scrapes.
 const BLOCKING_THREADS_MAX: usize = dns::LOOKUPS_MAX + 4;

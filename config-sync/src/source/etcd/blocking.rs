@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 /// Runs `work`, which talks to a store, to its end on this thread.
 ///
@@ -13,4 +14,9 @@ pub fn block_on<F: Future>(work: F) -> io::Result<F::Output> {
         .enable_all()
         .build()?;
     Ok(runtime.block_on(work))
+}
+
+/// Waits, inside of [`block_on`].
+pub async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
 }

@@ -23,6 +23,7 @@ fn load_text(text: &str, previous: Option<&Snapshot>, at: u64) -> Result<Loaded,
         generation: previous.map_or(0, Snapshot::generation) + 1,
         loaded_at: UNIX_EPOCH + Duration::from_secs(at),
         previous,
+        opener: None,
     };
     load_bytes(
         Path::new("/etc/sluice/resources.yaml"),

@@ -96,6 +96,13 @@ families! {
     CONFIG_STALE Gauge "config_stale_served_resources" ["kind"] "Resources served in an older version.";
     CONFIG_RESOURCES Gauge "config_resources" ["kind"] "Resources served.";
     CONFIG_HASH Gauge "config_hash_info" ["hash"] "Hash of the configuration served.";
+    CONFIG_CONNECTED Gauge "config_source_connected" [""] "Whether the configuration store answers.";
+    CONFIG_OBSERVED_REVISION Gauge "config_observed_revision" [""] "Revision of the store last seen.";
+    CONFIG_APPLIED_REVISION Gauge "config_applied_revision" [""] "Revision of the store that is served.";
+    CONFIG_CONFIRMED_AT Gauge "config_source_confirmed_timestamp_seconds" [""] "When the store last confirmed that nothing else changed.";
+    CONFIG_RESYNCS Counter "config_resyncs_total" [""] "Times the whole store was read again.";
+    CONFIG_WATCH_LOSSES Counter "config_watch_losses_total" [""] "Times the store was lost.";
+    CONFIG_PROPAGATION Histogram "config_propagation_seconds" [""] "Time from the arrival of a change to its use by new requests.";
     CORE_BUSY Gauge "runtime_core_busy_ratio" ["core"] "Share of CPU time a worker used, 0 to 1.";
     CORE_CONNECTIONS Gauge "runtime_core_connections" ["core, side"] "Open connections.";
     CONNECTIONS_OPENED Counter "runtime_core_connections_opened_total" ["core, side"] "Connections opened.";

@@ -1,5 +1,6 @@
 //! The scrape: sums what the workers counted and renders Prometheus text. [cold]
 
+mod config;
 pub mod families;
 pub mod groups;
 pub mod process;
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::bridge::WorkerView;
-use crate::bridge::config_status::{ConfigStatus, ConfigView};
 use crate::bridge::histogram::BucketSettings;
+use config_sync::status::ConfigStatus;
 use families as f;
 use groups::render;
 
@@ -112,7 +113,7 @@ impl Scrape {
         self.requests.render(&self.workers, &mut out);
         runtime::render(&self.workers, &mut out);
         self.render_busy(&mut out);
-        render_config(&self.config.view(), &mut out);
+        config::render_config(&self.config.view(), &mut out);
         let engine = render([("engine", self.options.io_engine)]);
         one(&mut out, &f::IO_ENGINE, &engine, 1);
         let build = [
@@ -137,46 +138,6 @@ impl Scrape {
 fn one(out: &mut Vec<u8>, family: &families::Family, labels: &[u8], value: i64) {
     text::header(out, family);
     text::sample(out, family, labels, value);
-}
-
-fn render_config(view: &ConfigView, out: &mut Vec<u8>) {
-    let successful = view.last_reload.is_some_and(|(ok, _)| ok);
-    one(out, &f::CONFIG_LAST_OK, b"", i64::from(successful));
-    if let Some(at) = view.last_success {
-        one(out, &f::CONFIG_LAST_OK_AT, b"", at);
-    }
-    one(
-        out,
-        &f::CONFIG_RELOADS,
-        b"",
-        i64::try_from(view.reloads).unwrap_or(i64::MAX),
-    );
-    text::header(out, &f::CONFIG_FAILURES);
-    for (reason, count) in &view.failures {
-        let count = i64::try_from(*count).unwrap_or(i64::MAX);
-        text::sample(
-            out,
-            &f::CONFIG_FAILURES,
-            &render([("reason", reason)]),
-            count,
-        );
-    }
-    // A file is taken whole or not at all, so these have no lines until etcd is a source.
-    for family in [&f::CONFIG_REJECTED, &f::CONFIG_PARTIAL, &f::CONFIG_STALE] {
-        text::header(out, family);
-    }
-    let Some(applied) = &view.applied else { return };
-    text::header(out, &f::CONFIG_RESOURCES);
-    for (kind, count) in &applied.resource_counts {
-        let count = i64::try_from(*count).unwrap_or(i64::MAX);
-        text::sample(out, &f::CONFIG_RESOURCES, &render([("kind", kind)]), count);
-    }
-    one(
-        out,
-        &f::CONFIG_HASH,
-        &render([("hash", applied.config_hash.as_str())]),
-        1,
-    );
 }
 
 #[cfg(test)]

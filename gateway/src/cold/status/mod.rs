@@ -23,7 +23,7 @@ use super::limited::Limited;
 use super::metrics::Scrape;
 use super::watchdog::unix_ms;
 use crate::bridge::WorkerView;
-use crate::bridge::config_status::ConfigStatus;
+use config_sync::status::ConfigStatus;
 
 /// Scrapes at a time; more are answered 503. One renders, one may wait.
 const SCRAPES_MAX: usize = 2;
@@ -110,7 +110,10 @@ async fn answer(State(status): State<Status>, request: Request) -> Response<Body
     match path {
         _ if metrics => scrape(inner).await,
         "/status/ready" => ready(inner, request.uri().query()),
-        "/status/config" => json(view::config(&inner.config.view())),
+        "/status/config" => json(view::config(
+            &inner.config.view(),
+            i64::try_from(unix_ms() / 1000).unwrap_or(i64::MAX),
+        )),
         _ => json(view::models(&inner.config.view())),
     }
 }

@@ -2,12 +2,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::*;
-use crate::bridge::config_status::Loaded;
 use crate::bridge::histogram::BucketSettings;
 use crate::bridge::record::tests::record;
 use crate::bridge::{WorkerBridge, build};
 use crate::cold::metrics::{BusyRatios, DetailedLabels, MetricsOptions};
 use crate::cold::own;
+use config_sync::status::Loaded;
 
 /// A listener on a port of the kernel's choice, served by a thread of its own.
 fn start(metrics_path: Option<&str>) -> (SocketAddr, Vec<WorkerBridge>, ConfigStatus) {

@@ -7,28 +7,43 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::bridge::WorkerView;
-use crate::bridge::config_status::ConfigView;
 use crate::bridge::shard::{HEARTBEAT_MS, STALLED_TURN_MS};
+use config_sync::state::Rejected;
+use config_sync::status::ConfigView;
 
-/// `/status/config` (config.md §11.2).
-pub fn config(view: &ConfigView) -> String {
+/// `/status/config`. Ages are those at `now_unix_s`.
+pub fn config(view: &ConfigView, now_unix_s: i64) -> String {
     let mut source = Map::new();
     source.insert("type".into(), view.source.into());
+    if let Some(connected) = view.connected {
+        source.insert("connected".into(), connected.into());
+    }
+    if let Some(revision) = view.observed_revision {
+        source.insert("observed_revision".into(), revision.into());
+    }
     if let Some((hash, at)) = &view.observed {
         source.insert("source_hash".into(), hash.as_str().into());
         source.insert("observed_at".into(), rfc3339(*at).into());
+    }
+    if let Some(at) = view.confirmed_at.filter(|_| view.connected.is_some()) {
+        source.insert("confirmed_at".into(), rfc3339(at).into());
+    }
+    if view.restored_from_cache {
+        source.insert("restored_from_cache".into(), true.into());
     }
     let mut document = Map::new();
     document.insert("state".into(), view.state().into());
     document.insert("source".into(), source.into());
     if let Some(applied) = &view.applied {
-        let applied = json!({
-            "config_hash": applied.config_hash,
-            "apply_seq": applied.apply_seq,
-            "applied_at": rfc3339(applied.applied_at),
-            "resource_counts": applied.resource_counts,
-        });
-        document.insert("applied".into(), applied);
+        let mut fields = Map::new();
+        if let Some(revision) = applied.applied_revision {
+            fields.insert("applied_revision".into(), revision.into());
+        }
+        fields.insert("config_hash".into(), applied.config_hash.as_str().into());
+        fields.insert("apply_seq".into(), applied.apply_seq.into());
+        fields.insert("applied_at".into(), rfc3339(applied.applied_at).into());
+        fields.insert("resource_counts".into(), json!(applied.resource_counts));
+        document.insert("applied".into(), fields.into());
     }
     if let Some((successful, at)) = view.last_reload {
         let reload = json!({ "successful": successful, "at": rfc3339(at) });
@@ -42,20 +57,49 @@ pub fn config(view: &ConfigView) -> String {
         })
     });
     document.insert("last_failure".into(), failure.unwrap_or(Value::Null));
-    // A file is taken whole or not at all.
-    document.insert("rejected".into(), json!([]));
-    document.insert("partially_compatible".into(), json!([]));
+    let rejected = view
+        .rows
+        .rejected
+        .iter()
+        .map(|row| rejected(row, now_unix_s));
+    document.insert("rejected".into(), rejected.collect());
+    let partial = view.rows.partially_compatible.iter().map(|partial| {
+        json!({
+            "resource_kind": &*partial.resource_kind,
+            "field": &*partial.field,
+            "count": partial.count,
+        })
+    });
+    document.insert("partially_compatible".into(), partial.collect());
     Value::Object(document).to_string()
+}
+
+fn rejected(row: &Rejected, now_unix_s: i64) -> Value {
+    let mut fields = Map::new();
+    fields.insert("resource_kind".into(), (*row.resource_kind).into());
+    fields.insert("resource_id".into(), (*row.resource_id).into());
+    fields.insert("last_error_kind".into(), row.why.kind.label().into());
+    fields.insert("last_error".into(), (*row.why.message).into());
+    fields.insert("first_seen_at".into(), rfc3339(row.first_seen).into());
+    fields.insert("last_seen_at".into(), rfc3339(row.last_seen).into());
+    if let Some(since) = row.stale_since {
+        let age = now_unix_s.saturating_sub(since).max(0);
+        fields.insert("serving_stale_since".into(), rfc3339(since).into());
+        fields.insert("serving_stale_age_seconds".into(), age.into());
+    }
+    fields.into()
 }
 
 /// `/status/models`, by id. Cooldowns and checks are omitted until they exist.
 pub fn models(view: &ConfigView) -> String {
-    let rows = view.models.iter().map(|model| {
+    let models = view.model_rows();
+    let rows = models.iter().map(|model| {
+        let direct = model.kind == "direct";
         json!({
             "id": &*model.id,
             "display_name": &*model.display_name,
-            "kind": "direct",
-            "status": "healthy",
+            "kind": model.kind,
+            "status": if direct { "healthy" } else { "not_applicable" },
         })
     });
     Value::Array(rows.collect()).to_string()
@@ -108,11 +152,11 @@ fn rfc3339(unix_s: i64) -> String {
 mod tests {
     use super::*;
     use crate::bridge::build;
-    use crate::bridge::config_status::{ConfigStatus, FailureKind, Loaded, ModelRow};
     use crate::bridge::histogram::BucketSettings;
+    use config_sync::status::{ConfigStatus, FailureKind, Loaded, ModelRow};
 
     fn parsed(status: &ConfigStatus) -> Value {
-        serde_json::from_str(&config(&status.view())).unwrap()
+        serde_json::from_str(&config(&status.view(), 1_770_091_500)).unwrap()
     }
 
     #[test]
@@ -154,6 +198,7 @@ mod tests {
         let row = |id: &str| ModelRow {
             id: id.into(),
             display_name: "fast".into(),
+            kind: if id == "a" { "routing" } else { "direct" },
         };
         let models = vec![row("b"), row("a")];
         status.loaded(
@@ -165,9 +210,12 @@ mod tests {
             0,
         );
         let list: Value = serde_json::from_str(&models_text(&status)).unwrap();
-        let one =
-            |id| json!({"id": id, "display_name": "fast", "kind": "direct", "status": "healthy"});
-        assert_eq!(list, json!([one("a"), one("b")]));
+        let one = |id, kind, status| json!({"id": id, "display_name": "fast", "kind": kind, "status": status});
+        let want = [
+            one("a", "routing", "not_applicable"),
+            one("b", "direct", "healthy"),
+        ];
+        assert_eq!(list, json!(want));
     }
 
     fn models_text(status: &ConfigStatus) -> String {
