@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Exit code after a boot or serve error, or after a check that found problems.
 pub const EXIT_FAILURE: u8 = 1;
@@ -21,6 +21,14 @@ Examples:
       List everything wrong with a startup file; bind nothing.
   sluice validate --resources resources.yaml --format json
       List everything wrong with a resources file, for a program to read.
+  sluice validate --config config.yaml --etcd http://10.0.0.5:2379
+      List every row of a store that the gateway would refuse or understand in part.
+  sluice export --etcd http://10.0.0.5:2379 -o resources.yaml
+      Write a store's rows as a resources file; credentials become ${VARIABLES}.
+  sluice rotate --keyring-file ring.json --new-key
+      Make a key ring, or add a newer key to one.
+  sluice seal --keyring-file ring.json --config config.yaml
+      Seal every credential in the store of a startup file, in place.
 
 Exit codes: 0 done, 1 error or problems found, 2 wrong usage.";
 
@@ -44,6 +52,91 @@ pub enum Command {
         /// How the outcome is written.
         format: Format,
     },
+    /// Check the rows of a store: exit 0 or 1.
+    ValidateStore {
+        /// Where the rows are.
+        store: StoreArgs,
+        /// How the outcome is written.
+        format: Format,
+    },
+    /// Write the rows of a store as a resources file.
+    Export(ExportArgs),
+    /// Seal credentials.
+    Seal(SealArgs),
+    /// Open sealed credentials.
+    Unseal(SealArgs),
+    /// Add a key to a ring, or seal a store's credentials anew under the newest one.
+    Rotate(RotateArgs),
+}
+
+/// A store of rows, by its addresses or as a startup file names it.
+#[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
+pub struct StoreArgs {
+    /// Addresses of etcd, by commas or repeated: http://HOST:PORT or https://HOST:PORT
+    #[arg(long, value_name = "URLS", value_delimiter = ',')]
+    pub etcd: Vec<String>,
+    /// Prefix of the keys [default: that of the startup file, or /sluice]
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
+    /// Environment below the prefix [default: that of the startup file, or none]
+    #[arg(long, value_name = "ID")]
+    pub env_id: Option<String>,
+    /// Startup file whose `etcd` and `secrets` blocks are used: addresses, TLS, user, key ring
+    #[arg(short, long, value_name = "FILE", env = "SLUICE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Key ring that opens and seals credentials [default: that of the startup file]
+    #[arg(long, value_name = "FILE")]
+    pub keyring_file: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// Whether a store is named at all.
+    pub fn is_named(&self) -> bool {
+        !self.etcd.is_empty() || self.config.is_some()
+    }
+}
+
+/// `sluice export`.
+#[derive(Args, Clone, Debug, Eq, PartialEq)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// File to write, readable by its owner alone [default: stdout]
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// Write credentials into the file instead of ${VARIABLES}
+    #[arg(long)]
+    pub reveal_secrets: bool,
+}
+
+/// `sluice seal` and `sluice unseal`.
+#[derive(Args, Clone, Debug, Eq, PartialEq)]
+pub struct SealArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// One value from stdin to stdout, for this row: COLLECTION/ID
+    #[arg(long, value_name = "COLLECTION/ID", requires = "field")]
+    pub row: Option<String>,
+    /// The field of the row, as a JSON pointer: /api_key
+    #[arg(long, value_name = "POINTER", requires = "row")]
+    pub field: Option<String>,
+    /// Say what would change; write nothing
+    #[arg(long, conflicts_with = "row")]
+    pub dry_run: bool,
+}
+
+/// `sluice rotate`.
+#[derive(Args, Clone, Debug, Eq, PartialEq)]
+pub struct RotateArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Add a newer key to the ring, or make a ring with a first one. Give every gateway the ring before
+    /// anything is sealed with the new key
+    #[arg(long)]
+    pub new_key: bool,
+    /// Say what would change; write nothing
+    #[arg(long, conflicts_with = "new_key")]
+    pub dry_run: bool,
 }
 
 /// How `validate` writes its outcome.
@@ -71,27 +164,64 @@ pub fn parse() -> Command {
 pub fn try_parse_from(
     args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<Command, clap::Error> {
-    let args = Args::try_parse_from(args)?;
+    let args = Cli::try_parse_from(args)?;
     match args.command {
         Some(Sub::Check { config }) => Ok(Command::Check { config }),
-        Some(Sub::Validate { resources, format }) => Ok(Command::Validate { resources, format }),
+        Some(Sub::Validate {
+            resources: Some(resources),
+            format,
+            ..
+        }) => Ok(Command::Validate { resources, format }),
+        Some(Sub::Validate { store, format, .. }) => {
+            named(store).map(|store| Command::ValidateStore { store, format })
+        }
+        Some(Sub::Export(args)) => {
+            named(args.store.clone())?;
+            Ok(Command::Export(args))
+        }
+        Some(Sub::Seal(args)) => sealing(args).map(Command::Seal),
+        Some(Sub::Unseal(args)) => sealing(args).map(Command::Unseal),
+        Some(Sub::Rotate(args)) => {
+            if !args.new_key {
+                named(args.store.clone())?;
+            } else if args.store.keyring_file.is_none() {
+                return Err(missing("--keyring-file FILE is required with --new-key"));
+            }
+            Ok(Command::Rotate(args))
+        }
         None => args
             .config
             .map(|config| Command::Run { config })
-            .ok_or_else(|| {
-                Args::command().error(
-                    ErrorKind::MissingRequiredArgument,
-                    "--config FILE is required (or the variable SLUICE_CONFIG)",
-                )
-            }),
+            .ok_or_else(|| missing("--config FILE is required (or the variable SLUICE_CONFIG)")),
     }
+}
+
+fn missing(what: &str) -> clap::Error {
+    Cli::command().error(ErrorKind::MissingRequiredArgument, what)
+}
+
+fn named(store: StoreArgs) -> Result<StoreArgs, clap::Error> {
+    if store.is_named() {
+        return Ok(store);
+    }
+    Err(missing(
+        "name a store with --etcd URLS or a startup file with --config FILE",
+    ))
+}
+
+/// One value needs a key ring alone; a store's values need the store.
+fn sealing(args: SealArgs) -> Result<SealArgs, clap::Error> {
+    if args.row.is_none() {
+        named(args.store.clone())?;
+    }
+    Ok(args)
 }
 
 /// Sluice, an AI gateway: one address in front of every model provider.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, after_help = EXAMPLES)]
 #[command(subcommand_precedence_over_arg = true)]
-struct Args {
+struct Cli {
     /// Startup file: .yaml, .yml, .toml or .json
     #[arg(short, long, value_name = "FILE", env = "SLUICE_CONFIG")]
     config: Option<PathBuf>,
@@ -107,15 +237,25 @@ enum Sub {
         #[arg(short, long, value_name = "FILE", env = "SLUICE_CONFIG")]
         config: PathBuf,
     },
-    /// Check a resources file and list every problem; no network
+    /// Check a resources file, without any network, or the rows of a store; list every problem
     Validate {
         /// Resources file; `${NAME}` and `key_env` read this environment
-        #[arg(short, long, value_name = "FILE")]
-        resources: PathBuf,
+        #[arg(short, long, value_name = "FILE", conflicts_with = "etcd")]
+        resources: Option<PathBuf>,
+        #[command(flatten)]
+        store: StoreArgs,
         /// How the outcome is written
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Write the rows of a store as a resources file
+    Export(ExportArgs),
+    /// Seal credentials: those of a store in place, or one value from stdin
+    Seal(SealArgs),
+    /// Open sealed credentials: those of a store in place, or one value from stdin
+    Unseal(SealArgs),
+    /// Add a key to a ring, or seal a store's credentials anew under the newest key
+    Rotate(RotateArgs),
 }
 
 #[cfg(test)]
@@ -161,6 +301,66 @@ mod tests {
     }
 
     #[test]
+    fn a_store_is_named_by_addresses_or_by_a_startup_file() {
+        let by_addresses = StoreArgs {
+            etcd: vec!["http://a".into(), "https://b:1".into(), "http://c".into()],
+            prefix: Some("/aisix".into()),
+            ..StoreArgs::default()
+        };
+        let by_file = StoreArgs {
+            config: Some("c.yaml".into()),
+            keyring_file: Some("k".into()),
+            ..StoreArgs::default()
+        };
+        let seal = |store, row: Option<&str>| SealArgs {
+            store,
+            row: row.map(str::to_owned),
+            field: row.map(|_| "/api_key".to_owned()),
+            dry_run: row.is_none(),
+        };
+        let ring_alone = StoreArgs {
+            keyring_file: Some("k".into()),
+            ..StoreArgs::default()
+        };
+        let cases = [
+            (
+                "sluice validate --etcd http://a,https://b:1 --etcd http://c --prefix /aisix",
+                Command::ValidateStore {
+                    store: by_addresses.clone(),
+                    format: Format::Text,
+                },
+            ),
+            (
+                "sluice export --etcd http://a,https://b:1,http://c --prefix /aisix -o f --reveal-secrets",
+                Command::Export(ExportArgs {
+                    store: by_addresses,
+                    output: Some("f".into()),
+                    reveal_secrets: true,
+                }),
+            ),
+            (
+                "sluice seal --config c.yaml --keyring-file k --dry-run",
+                Command::Seal(seal(by_file, None)),
+            ),
+            (
+                "sluice unseal --keyring-file k --row provider_keys/a --field /api_key",
+                Command::Unseal(seal(ring_alone.clone(), Some("provider_keys/a"))),
+            ),
+            (
+                "sluice rotate --keyring-file k --new-key",
+                Command::Rotate(RotateArgs {
+                    store: ring_alone,
+                    new_key: true,
+                    dry_run: false,
+                }),
+            ),
+        ];
+        for (line, want) in cases {
+            assert_eq!(read(line).expect(line), want, "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_usage_exits_with_2() {
         let lines = [
             "sluice",
@@ -170,8 +370,15 @@ mod tests {
             "sluice -c c.yaml extra",
             "sluice check",
             "sluice validate",
-            "sluice validate --config c.yaml",
             "sluice validate --resources r.yaml --format xml",
+            "sluice validate --resources r.yaml --etcd http://a",
+            "sluice export",
+            "sluice export --prefix /sluice",
+            "sluice seal --keyring-file k",
+            "sluice seal --keyring-file k --row models/a",
+            "sluice seal --keyring-file k --row models/a --field /x --dry-run",
+            "sluice rotate --keyring-file k",
+            "sluice rotate --new-key",
         ];
         for line in lines {
             let error = read(line).expect_err(line);
@@ -200,6 +407,6 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        Args::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

@@ -4,7 +4,7 @@
 //! client -> listener -> http -> request -> auth -> route -> provider -> upstream -> LLM
 //! client <- listener <- relay <- provider <- upstream <- LLM
 //!                       relay -> usage -> bridge -> cold: access log, metrics, status
-//! resources file -> config-sync -> snapshot -> every worker
+//! resources file | etcd -> config-sync -> snapshot -> every worker
 //! ```
 //!
 //! Each module's first line ends in a mark that tells which thread runs it: `[ring]` a worker,
@@ -42,4 +42,5 @@ mod worker;
 
 pub mod boot;
 pub mod cli;
+pub mod operator;
 pub mod settings;

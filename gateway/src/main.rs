@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use config_sync::source::{LoadError, load_file};
 use gateway::cli::{self, Command, Format};
+use gateway::operator::{self, OperatorError};
 use gateway::{boot, settings};
 
 #[cfg(feature = "mimalloc")]
@@ -17,6 +18,23 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
         Command::Validate { resources, format } => validate(&resources, format),
+        Command::ValidateStore { store, format } => told(operator::validate(&store, format)),
+        Command::Export(args) => told(operator::export(&args)),
+        Command::Seal(args) => told(operator::seal(&args).map(|()| true)),
+        Command::Unseal(args) => told(operator::unseal(&args).map(|()| true)),
+        Command::Rotate(args) => told(operator::rotate(&args).map(|()| true)),
+    }
+}
+
+/// Exit 0 where all is well; problems were printed, errors are printed here.
+fn told(outcome: Result<bool, OperatorError>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(cli::EXIT_FAILURE),
+        Err(error) => {
+            eprintln!("Error: {error}");
+            ExitCode::from(cli::EXIT_FAILURE)
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::num::NonZeroU64;
 use std::time::SystemTime;
 
 use super::{BootError, because};
-use crate::bridge::config_status::ConfigStatus;
 use crate::bridge::histogram::{Bounds, BucketSettings};
 use crate::bridge::{self, ColdBridge, WorkerBridge};
 use crate::cold::logging::{self, LogFormat, LogGuard, LogOptions};
@@ -15,6 +14,7 @@ use crate::cold::runtime::ColdOptions;
 use crate::cold::writer::Output;
 use crate::settings::{self, ObservabilitySettings, Settings};
 use crate::worker::engine::Engine;
+use config_sync::status::ConfigStatus;
 
 /// Starts the process log.
 pub(super) fn start_log(settings: &Settings) -> Result<LogGuard, BootError> {

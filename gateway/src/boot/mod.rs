@@ -3,6 +3,7 @@
 mod cold;
 mod drain;
 mod resources;
+mod source;
 mod workers;
 
 use std::fmt;
@@ -12,20 +13,18 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use config_sync::publish::Publisher;
-use config_sync::snapshot::Snapshot;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::bridge::config_status::ConfigStatus;
 use crate::cold::logging::LogGuard;
 use crate::cold::runtime::ColdThread;
 use crate::cold::signals::{self, Signal};
 use crate::listener::bind::bind_all;
-use crate::settings::{self, Settings, SourceSettings};
+use crate::settings::{self, Settings};
 use crate::upstream::trust::Trust;
 use crate::worker::placement::Placement;
+use config_sync::status::ConfigStatus;
 use drain::Drain;
-use resources::ResourcesFile;
+use source::Source;
 use workers::Workers;
 
 /// How often the main thread looks whether every thread is still there.
@@ -61,11 +60,8 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         tracing::warn!("{warning}");
     }
     let trust = Arc::new(Trust::load(&settings.upstream.tls).map_err(BootError)?);
-    let status = ConfigStatus::new("file");
-    let (mut publisher, cell) = Publisher::new(Snapshot::empty());
-    let file = resources_file(&settings)?;
-    file.load(&mut publisher, &status)
-        .map_err(|error| BootError(error.to_string()))?;
+    let status = ConfigStatus::new(Source::kind(&settings));
+    let (source, cell) = Source::start(&settings, &status)?;
     raise_descriptor_limit();
 
     let placement = Placement::decide(settings.proxy.workers.get(), settings.proxy.pin_cpus)
@@ -91,8 +87,10 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         cold,
         log,
         signals,
+        source,
+        status,
     };
-    Ok(gateway.serve(&file, &mut publisher, &status))
+    Ok(gateway.serve())
 }
 
 /// Everything that runs.
@@ -103,18 +101,20 @@ struct Gateway {
     cold: ColdThread,
     log: LogGuard,
     signals: std::sync::mpsc::Receiver<Signal>,
+    source: Source,
+    status: ConfigStatus,
 }
 
 impl Gateway {
-    fn serve(self, file: &ResourcesFile, publisher: &mut Publisher, status: &ConfigStatus) -> bool {
+    fn serve(mut self) -> bool {
         loop {
             match self.signals.recv_timeout(LOOK_EVERY) {
-                Ok(Signal::Reload) => file.reload(publisher, status),
+                Ok(Signal::Reload) => self.source.reload(&self.status),
                 Ok(Signal::Stop(name)) => {
                     tracing::info!(signal = name, "draining");
                     break;
                 }
-                Err(RecvTimeoutError::Timeout) if self.is_whole() => {}
+                Err(RecvTimeoutError::Timeout) if self.is_whole() => self.source.look(&self.status),
                 Err(_) => {
                     tracing::error!("a thread of the gateway has ended; the process follows");
                     drop(self.log);
@@ -128,6 +128,7 @@ impl Gateway {
             signals: &self.signals,
         };
         let outcome = drain.run();
+        self.source.stop();
         let flushed = self.cold.flush_and_stop();
         tracing::info!(outcome = outcome.label(), "stopped");
         drop(self.log);
@@ -136,16 +137,7 @@ impl Gateway {
     }
 
     fn is_whole(&self) -> bool {
-        !self.workers.any_ended() && !self.cold.is_dead()
-    }
-}
-
-fn resources_file(settings: &Settings) -> Result<ResourcesFile, BootError> {
-    match &settings.source {
-        SourceSettings::File(path) => Ok(ResourcesFile::new(path.clone())),
-        SourceSettings::Etcd(_) | SourceSettings::Managed(_) => Err(BootError(
-            "this version reads its resources from a file only".to_owned(),
-        )),
+        !self.workers.any_ended() && !self.cold.is_dead() && self.source.is_whole()
     }
 }
 

@@ -1,23 +1,53 @@
 //! The resources file: loaded at boot, again at SIGHUP, served only whole. [boot]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use config_sync::publish::Publisher;
 use config_sync::source::{LoadContext, LoadError, LoadErrorKind, file};
+use config_sync::thread::Opener;
 
-use crate::bridge::config_status::{ConfigStatus, FailureKind, Loaded, ModelRow};
+use config_sync::status::{ConfigStatus, FailureKind, Loaded, ModelRow};
 
 /// Where the resources come from.
-#[derive(Debug)]
 pub(super) struct ResourcesFile {
     path: PathBuf,
+    /// What opens sealed values.
+    opener: Opener,
+    /// Where the file is watched: how it looked when it was last read, and at the last look.
+    watched: Option<(Looks, Looks)>,
 }
 
+/// Tells one state of a file from another: inode, length, and time of the last change.
+type Looks = Option<(u64, u64, i64, i64)>;
+
 impl ResourcesFile {
-    /// The file at `path`.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+    /// The file at `path`; its sealed values are opened by `opener`.
+    pub(super) fn new(path: PathBuf, watch: bool, opener: Opener) -> Self {
+        let looks = looks(&path);
+        Self {
+            path,
+            opener,
+            watched: watch.then_some((looks, looks)),
+        }
+    }
+
+    /// Opens sealed values with `opener` from now on.
+    pub(super) fn reopen(&mut self, opener: Opener) {
+        self.opener = opener;
+    }
+
+    /// Loads the file again if it is watched, has changed, and has come to rest since the last look.
+    pub(super) fn reload_if_changed(&mut self, publisher: &mut Publisher, status: &ConfigStatus) {
+        let Some((read, last)) = &mut self.watched else {
+            return;
+        };
+        let now = looks(&self.path);
+        let at_rest = std::mem::replace(last, now) == now;
+        if at_rest && *read != now && now.is_some() {
+            *read = now;
+            self.reload(publisher, status);
+        }
     }
 
     /// Loads the file and swaps its snapshot in.
@@ -38,6 +68,7 @@ impl ResourcesFile {
             generation: publisher.next_generation(),
             loaded_at: now,
             previous: Some(&previous),
+            opener: self.opener.as_deref().map(|opener| opener as _),
         };
         let loaded = match file::load(&self.path, &context) {
             Ok(loaded) => loaded,
@@ -57,6 +88,7 @@ impl ResourcesFile {
         let models = loaded.snapshot.models().map(|model| ModelRow {
             id: model.id.clone(),
             display_name: model.display_name.clone(),
+            kind: model.kind.name(),
         });
         let applied = Loaded {
             hash: hex(&loaded.file_sha256),
@@ -79,6 +111,13 @@ impl ResourcesFile {
             Err(error) => tracing::warn!("resources file reload failed; serving on: {error}"),
         }
     }
+}
+
+/// `None` where there is no file.
+fn looks(path: &Path) -> Looks {
+    use std::os::unix::fs::MetadataExt;
+    let data = std::fs::metadata(path).ok()?;
+    Some((data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
 }
 
 fn failure_kind(kind: LoadErrorKind) -> FailureKind {

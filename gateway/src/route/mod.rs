@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use config_sync::model::api_key::ApiKey;
-use config_sync::model::model::Model;
+use config_sync::model::model::{Model, ModelKind};
 use config_sync::model::provider_key::ProviderKey;
 use config_sync::snapshot::Snapshot;
 
@@ -16,6 +16,7 @@ use crate::rejection::Rejection;
 #[cfg(test)]
 pub(crate) use tests::fixture;
 
+pub(crate) const VIRTUAL: &str = "this kind of model is not served by this version";
 pub(crate) const NO_PROVIDER_KEY: &str = "the provider key of this model does not exist";
 
 /// One target of a request.
@@ -52,6 +53,9 @@ pub fn resolve(
     }
     if !admits(found.model, client_ip) {
         return Err(Rejection::IpRestricted);
+    }
+    if found.model.kind != ModelKind::Direct {
+        return Err(Rejection::ProviderUnavailable(VIRTUAL));
     }
     let Some(provider_key) = &found.model.provider_key else {
         return Err(Rejection::ProviderUnavailable(NO_PROVIDER_KEY));

@@ -5,6 +5,7 @@ mod observability;
 mod outbound;
 mod proxy;
 mod redis;
+mod secrets;
 mod source;
 mod tls;
 
@@ -19,13 +20,14 @@ pub use observability::{
 pub use outbound::{DownstreamSettings, ShutdownSettings, TcpKeepalive, UpstreamSettings};
 pub use proxy::{IoEngine, ProxySettings};
 pub use redis::{CacheSettings, RatelimitSettings, RedisSettings, Topology};
+pub use secrets::SecretsSettings;
 pub use source::{
     EtcdEndpoint, EtcdLogin, EtcdSettings, EtcdTls, ManagedSettings, Material, SourceSettings,
     Transport,
 };
 pub use tls::{Identity, ListenerTls, TrustSettings};
 
-use super::field::{Context, flag, path};
+use super::field::{Context, flag};
 
 /// Everything that is fixed while the process runs. Durations that may be switched off are
 /// `Option`s: `None` is off.
@@ -40,8 +42,8 @@ pub struct Settings {
     /// `managed.snapshot_cache_path`: the last configuration, for a start without its source.
     /// Default none; in managed mode `/var/lib/sluice/config_cache.json`.
     pub snapshot_cache: Option<PathBuf>,
-    /// `secrets.keyring_file`: keys that open `$enc:` values. Default none.
-    pub keyring_file: Option<PathBuf>,
+    /// Keys that open sealed values.
+    pub secrets: SecretsSettings,
     /// `bedrock_endpoint_url`: endpoint of every guardrail of kind `bedrock`. Default none.
     pub bedrock_endpoint_url: Option<Box<str>>,
     /// The callers' listener.
@@ -76,7 +78,7 @@ pub(super) fn settings(tree: &Value, problems: &Problems, context: &Context<'_>)
         resources_file_watch: flag(&root, "resources_file_watch", false),
         env_id,
         snapshot_cache,
-        keyring_file: keyring_file(&root),
+        secrets: secrets::secrets(&root),
         bedrock_endpoint_url: root
             .take_str("bedrock_endpoint_url")
             .filter(|url| !url.is_empty())
@@ -92,11 +94,4 @@ pub(super) fn settings(tree: &Value, problems: &Problems, context: &Context<'_>)
     };
     root.finish();
     settings
-}
-
-fn keyring_file(root: &Fields<'_>) -> Option<PathBuf> {
-    let block = root.take_block("secrets");
-    let file = path(&block, "keyring_file");
-    block.finish();
-    file
 }

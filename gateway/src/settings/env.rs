@@ -22,6 +22,7 @@ const RESERVED: &[&str] = &[
     "SLUICE_CONFIG_PATH",
     "SLUICE_LOG",
     "SLUICE_DP_BUDGET_STALE_MAX_SECONDS",
+    "SLUICE_MASTER_KEYS",
 ];
 /// The control plane's own variables.
 const RESERVED_PREFIX: &str = "SLUICE_CONTROL_";
@@ -361,7 +362,7 @@ mod tests {
         let known = "(known at shutdown: livez_during_drain, max_drain_secs, min_drain_secs)";
         assert_eq!(
             problems[1],
-            "SLUICE_SECRETS__X: there is no key `secrets.x` (known at secrets: keyring_file)"
+            "SLUICE_SECRETS__X: there is no key `secrets.x` (known at secrets: keyring_file, master_key_files)"
         );
         assert_eq!(
             problems[2],

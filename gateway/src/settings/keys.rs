@@ -161,6 +161,7 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("managed.metrics_push", Bool),
     ("managed.snapshot_max_age_hours", Whole),
     ("secrets.keyring_file", Text),
+    ("secrets.master_key_files", Texts),
 ];
 
 /// The shape of the value at `path`; `None` for a block, and for what does not exist.

@@ -14,6 +14,7 @@ mod interpolate;
 mod keys;
 mod problem;
 mod raw;
+pub mod store;
 mod unsupported;
 
 use std::collections::BTreeMap;

@@ -50,7 +50,9 @@ fn every_documented_default_is_the_checked_default() {
         matches!(&s.source, SourceSettings::File(file) if file == Path::new("/etc/sluice/resources.yaml"))
     );
     assert!(!s.resources_file_watch && s.env_id.is_empty() && s.snapshot_cache.is_none());
-    assert!(s.keyring_file.is_none() && s.bedrock_endpoint_url.is_none() && s.admin.is_none());
+    assert!(
+        s.secrets.keyring_file.is_none() && s.bedrock_endpoint_url.is_none() && s.admin.is_none()
+    );
 
     let proxy = &s.proxy;
     assert_eq!(proxy.addr, SocketAddr::from(([0, 0, 0, 0], 3000)));
@@ -246,8 +248,6 @@ fn one_report_names_every_problem_in_the_order_of_the_file() {
 #[test]
 fn features_of_later_versions_are_refused_only_when_switched_on() {
     let on = [
-        ("resources_file_watch: true", "resources_file_watch"),
-        ("secrets: {keyring_file: /k}", "secrets.keyring_file"),
         (
             "proxy: {addr: '0.0.0.0:1', tls: {dynamic: true}}",
             "proxy.tls",
@@ -279,11 +279,6 @@ fn features_of_later_versions_are_refused_only_when_switched_on() {
         );
     }
     let proxy = "proxy: {addr: '0.0.0.0:1'}\n";
-    let etcd = problems_of(load_yaml(
-        &format!("{proxy}etcd: {{endpoints: ['http://a']}}"),
-        &[],
-    ));
-    assert_eq!(etcd, ["etcd.endpoints: not supported by this version"]);
     let managed = "managed: {enabled: true, cp_base_url: 'https://a'}";
     let managed = problems_of(load_yaml(&format!("{proxy}{managed}"), &[]));
     assert_eq!(managed, ["managed.enabled: not supported by this version"]);

@@ -12,14 +12,9 @@ type IsOn = fn(&Settings) -> bool;
 
 /// Keys that stop the boot when switched on.
 const REFUSED: &[(&str, IsOn)] = &[
-    ("etcd.endpoints", |s| {
-        matches!(s.source, SourceSettings::Etcd(_))
-    }),
     ("managed.enabled", |s| {
         matches!(s.source, SourceSettings::Managed(_))
     }),
-    ("resources_file_watch", |s| s.resources_file_watch),
-    ("secrets.keyring_file", |s| s.keyring_file.is_some()),
     ("proxy.tls", |s| s.proxy.tls.is_some()),
     ("admin.tls", |s| {
         s.admin.as_ref().is_some_and(|admin| admin.tls.is_some())
@@ -47,7 +42,11 @@ const WITHOUT_EFFECT: &[(&str, IsOn)] = &[
     }),
     (
         "managed.snapshot_cache_path has no effect: a resources file is its own copy",
-        |s| s.snapshot_cache.is_some(),
+        |s| s.snapshot_cache.is_some() && matches!(s.source, SourceSettings::File(_)),
+    ),
+    (
+        "resources_file_watch has no effect without resources_file",
+        |s| s.resources_file_watch && !matches!(s.source, SourceSettings::File(_)),
     ),
     (
         "bedrock_endpoint_url has no effect: this version has no guardrails",

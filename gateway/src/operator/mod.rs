@@ -1,0 +1,31 @@
+//! Commands for operators that read or change a store: export, validate, seal, unseal, rotate. [boot]
+//!
+//! What a program may read goes to stdout, everything else to stderr. No command prints a credential
+//! unless it is told to.
+
+mod export;
+mod seal;
+mod store;
+mod validate;
+
+pub use export::export;
+pub use seal::{rotate, seal, unseal};
+pub use validate::validate;
+
+use std::fmt;
+
+/// Why a command failed, ready to be printed.
+#[derive(Debug)]
+pub struct OperatorError(String);
+
+impl fmt::Display for OperatorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OperatorError {}
+
+fn because(what: &str, cause: impl fmt::Display) -> OperatorError {
+    OperatorError(format!("{what}: {cause}"))
+}
