@@ -172,9 +172,12 @@ pub fn try_parse_from(
             format,
             ..
         }) => Ok(Command::Validate { resources, format }),
-        Some(Sub::Validate { store, format, .. }) => {
-            named(store).map(|store| Command::ValidateStore { store, format })
+        Some(Sub::Validate { store, format, .. }) if store.is_named() => {
+            Ok(Command::ValidateStore { store, format })
         }
+        Some(Sub::Validate { .. }) => Err(missing(
+            "name a file with --resources FILE, or a store with --etcd URLS or --config FILE",
+        )),
         Some(Sub::Export(args)) => {
             named(args.store.clone())?;
             Ok(Command::Export(args))

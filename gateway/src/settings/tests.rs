@@ -515,6 +515,13 @@ fn every_sequence_key_is_settable_from_the_environment() {
         ),
         ("cache.redis.sentinels", ("s, t", "sentinels: [***, ***]")),
         (
+            "secrets.master_key_files",
+            (
+                "a=/a, b=/b",
+                r#"master_key_files: [("a", "/a"), ("b", "/b")]"#,
+            ),
+        ),
+        (
             "ratelimit.redis.nodes",
             ("redis://a, redis://b", "nodes: [***, ***]"),
         ),

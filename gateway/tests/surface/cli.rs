@@ -249,15 +249,9 @@ fn a_file_that_cannot_be_read_or_parsed_ends_with_1_and_shows_none_of_its_text()
 fn what_this_version_does_not_do_is_refused_by_name() {
     let cases = [
         (
-            "etcd: {endpoints: ['http://127.0.0.1:2379']}",
-            "etcd.endpoints",
-        ),
-        (
             "managed: {enabled: true, cp_base_url: 'https://cp'}",
             "managed.enabled",
         ),
-        ("resources_file_watch: true", "resources_file_watch"),
-        ("secrets: {keyring_file: r.yaml}", "secrets.keyring_file"),
         (
             "proxy: {addr: '127.0.0.1:0', tls: {cert_file: r.yaml, key_file: r.yaml}}",
             "proxy.tls",
