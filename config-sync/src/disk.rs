@@ -17,7 +17,7 @@ use crate::seal::envelope::{self, is_sealed};
 use crate::seal::master_key::parse_key;
 use crate::seal::private_file;
 use crate::seal::{DataKey, OpenError, Place, Scope, SealError};
-use crate::source::store::StoredRow;
+use crate::source::store::{StaleRow, StoredRow};
 
 /// Largest cache file, in bytes. It is held in memory about three times while it is read.
 pub const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -46,15 +46,6 @@ pub struct Cached {
     pub rows: Vec<StoredRow>,
     /// Earlier values that serve in the place of refused ones.
     pub stale: Vec<StaleRow>,
-}
-
-/// An earlier value that still serves because the newest one of its key is refused.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct StaleRow {
-    /// The value that serves.
-    pub row: StoredRow,
-    /// When the first refused value came, in seconds since 1970.
-    pub since_unix_secs: u64,
 }
 
 /// What is to be stored, borrowed from whoever holds it.

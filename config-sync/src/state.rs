@@ -20,6 +20,7 @@ pub use self::serving::SERVED;
 use self::serving::Serving;
 use crate::decode::{self, OpenSecrets};
 use crate::snapshot::Snapshot;
+pub use crate::source::store::StaleRow;
 use crate::source::store::{Batch, Change, Listing, StoredRow};
 
 mod claims;
@@ -30,15 +31,6 @@ mod report;
 mod row;
 mod serving;
 mod warn;
-
-/// The last good value of a row whose newest one was rejected.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct StaleRow {
-    /// The row as it was.
-    pub row: StoredRow,
-    /// Unix seconds of the first rejection.
-    pub since_unix_secs: u64,
-}
 
 /// What a change did.
 #[derive(Clone, Debug, Default)]

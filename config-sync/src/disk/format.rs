@@ -16,8 +16,8 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use zeroize::Zeroizing;
 
-use super::{Cached, CachedView, Miss, StaleRow};
-use crate::source::store::StoredRow;
+use super::{Cached, CachedView, Miss};
+use crate::source::store::{StaleRow, StoredRow};
 
 const VERSION: u64 = 1;
 /// More than the members' names and numbers of one row take.

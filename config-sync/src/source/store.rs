@@ -17,6 +17,15 @@ pub struct StoredRow {
     pub mod_revision: i64,
 }
 
+/// The last good value of a row whose newest one was rejected.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StaleRow {
+    /// The row as it was.
+    pub row: StoredRow,
+    /// Unix seconds of the first rejection.
+    pub since_unix_secs: u64,
+}
+
 /// Every row below the prefix, at one revision.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
