@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::collection::Collection;
 use crate::document::Document;
 use crate::resource::Resource;
+use crate::seal;
+pub use crate::seal::OpenSecrets;
 use crate::tree::{Problem, ProblemKind, Problems, Unknown, Value};
 
 pub mod json;
@@ -18,23 +20,6 @@ pub const TRUNCATED: &str = "...truncated";
 pub const MESSAGE_BYTES_MAX: usize = 1024;
 /// Most problems that a message lists.
 const PROBLEMS_MAX: usize = 16;
-/// How a sealed value begins.
-const SEALED: &str = "$enc:";
-
-/// Opens the sealed values of a document.
-pub trait OpenSecrets {
-    /// Replaces every sealed value of `document` by its plain text.
-    ///
-    /// # Errors
-    ///
-    /// Why a value cannot be opened, without any part of it. The row is then rejected.
-    fn open_document(
-        &self,
-        collection: Collection,
-        id: &str,
-        document: &mut Value,
-    ) -> Result<(), String>;
-}
 
 /// Why a row was rejected.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -159,8 +144,9 @@ pub fn decode(
 
 /// Reads the lenient form of a document: unknown fields are ignored, all other rules apply.
 ///
-/// Sealed values are opened first; without an `opener` a document that holds any is rejected, so
-/// that ciphertext is never used as a credential. The document is wiped.
+/// Sealed secrets are opened first; without an `opener` a document that holds any is rejected, so
+/// that ciphertext is never used as a credential. Elsewhere a `$enc:` text is a text like any other.
+/// The document is wiped.
 ///
 /// # Errors
 ///
@@ -172,18 +158,8 @@ pub fn read(
     mut document: Document,
     opener: Option<&dyn OpenSecrets>,
 ) -> Result<Decoded, Rejection> {
-    let schema_failed = |why: &str| Rejection::new(RejectionKind::SchemaFailed, why);
-    match opener {
-        Some(opener) => opener
-            .open_document(collection, id, document.value_mut())
-            .map_err(|why| schema_failed(&why))?,
-        None if holds_sealed(document.value()) => {
-            return Err(schema_failed(
-                "holds sealed values, and no key ring is configured",
-            ));
-        }
-        None => {}
-    }
+    seal::open_document(opener, collection, id, document.value_mut())
+        .map_err(|why| Rejection::new(RejectionKind::SchemaFailed, &why))?;
     let problems = Problems::default();
     let value = document.value();
     if !value.is_object() {
@@ -228,16 +204,6 @@ fn name_of(collection: Collection, document: &Value) -> Option<Arc<str>> {
         .iter()
         .filter_map(|field| document.get(field)?.as_str());
     texts.next().map(Arc::from)
-}
-
-/// Whether any string of `value` begins like a sealed one.
-fn holds_sealed(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.starts_with(SEALED),
-        Value::Array(items) => items.iter().any(holds_sealed),
-        Value::Object(fields) => fields.values().any(holds_sealed),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 /// Each once, in the order met, at most [`IGNORED_MAX`].

@@ -20,4 +20,4 @@ pub use envelope::{OpenError, Place, SealError};
 pub use keyring::Keyring;
 pub use master_key::MasterKey;
 pub use scope::Scope;
-pub use sealer::{Sealer, open_document, refuse_sealed};
+pub use sealer::{OpenSecrets, Sealer, open_document, refuse_sealed};

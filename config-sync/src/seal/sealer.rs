@@ -18,6 +18,21 @@ use crate::tree::Value;
 /// Longest pointer shown in an error, in bytes.
 const POINTER_BYTES_MAX: usize = 256;
 
+/// Opens the sealed secrets of a stored document.
+pub trait OpenSecrets {
+    /// Replaces every sealed secret of `document` by its plaintext.
+    ///
+    /// # Errors
+    ///
+    /// Why a value cannot be opened, without any part of it. The document must not be used.
+    fn open_document(
+        &self,
+        collection: Collection,
+        id: &str,
+        document: &mut Value,
+    ) -> Result<(), String>;
+}
+
 /// Seals and opens the secrets of documents of one environment.
 #[derive(Debug)]
 pub struct Sealer {
@@ -79,20 +94,6 @@ impl Sealer {
             *value = restored(opened.map_err(text_of)?, place.whole)?;
             Ok(true)
         })
-    }
-
-    /// As [`Sealer::unseal_document`], for readers that need no count.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn open_document(
-        &self,
-        collection: Collection,
-        id: &str,
-        document: &mut Value,
-    ) -> Result<(), String> {
-        self.unseal_document(collection, id, document).map(drop)
     }
 
     /// Seals every secret with the newest key; returns how many values changed.
@@ -165,15 +166,15 @@ impl OpenSecrets for Sealer {
 ///
 /// # Errors
 ///
-/// As [`Sealer::unseal_document`], or [`refuse_sealed`] where there is no `sealer`.
+/// As [`OpenSecrets::open_document`], or [`refuse_sealed`] where there is no `opener`.
 pub fn open_document(
-    sealer: Option<&Sealer>,
+    opener: Option<&dyn OpenSecrets>,
     collection: Collection,
     id: &str,
     document: &mut Value,
 ) -> Result<(), String> {
-    match sealer {
-        Some(sealer) => sealer.open_document(collection, id, document),
+    match opener {
+        Some(opener) => opener.open_document(collection, id, document),
         None => refuse_sealed(collection, document),
     }
 }
@@ -190,7 +191,7 @@ pub fn refuse_sealed(collection: Collection, document: &Value) -> Result<(), Str
         value.is_some_and(is_sealed)
     });
     match sealed {
-        Some(place) => Err(at(&place.pointer, "sealed, and no keyring is configured")),
+        Some(place) => Err(at(&place.pointer, "sealed, and no key ring is configured")),
         None => Ok(()),
     }
 }

@@ -139,7 +139,7 @@ fn what_does_not_open_is_an_error_and_never_raw_text() {
         let pointer = want.split(':').next().unwrap();
         assert_eq!(
             open_document(None, collection, "id", &mut document.clone()).unwrap_err(),
-            format!("{pointer}: sealed, and no keyring is configured")
+            format!("{pointer}: sealed, and no key ring is configured")
         );
     }
 }
@@ -185,7 +185,7 @@ fn plaintext_and_texts_at_other_paths_stay_as_they_are() {
         (Collection::ApiKeys, json!({"key_hash": "$enc:x"})),
     ];
     for (collection, document) in documents {
-        for with in [Some(&sealer), None] {
+        for with in [Some(&sealer as &dyn OpenSecrets), None] {
             let mut opened = document.clone();
             open_document(with, collection, "id", &mut opened).unwrap();
             assert_eq!(opened, document);
