@@ -10,6 +10,9 @@ pub struct SecretPath {
     pub segments: &'static [&'static str],
     /// The whole value is one secret, sealed as its JSON text. Otherwise only a string is one.
     pub whole: bool,
+    /// A mapping is a secret of several parts. It is sealed as its JSON text, and opens to that
+    /// text, which stands for the same.
+    pub parts: bool,
     /// What envelopes are bound to where the document uses a former spelling: the present one.
     bound_to: Option<&'static str>,
 }
@@ -18,6 +21,7 @@ const fn text(segments: &'static [&'static str]) -> SecretPath {
     SecretPath {
         segments,
         whole: false,
+        parts: false,
         bound_to: None,
     }
 }
@@ -29,10 +33,17 @@ const fn whole(segments: &'static [&'static str]) -> SecretPath {
     }
 }
 
-const fn formerly(segments: &'static [&'static str], now: &'static str) -> SecretPath {
+const fn parts(segments: &'static [&'static str]) -> SecretPath {
+    SecretPath {
+        parts: true,
+        ..text(segments)
+    }
+}
+
+const fn formerly(path: SecretPath, now: &'static str) -> SecretPath {
     SecretPath {
         bound_to: Some(now),
-        ..text(segments)
+        ..path
     }
 }
 
@@ -42,8 +53,8 @@ pub fn secret_paths(collection: Collection) -> &'static [SecretPath] {
         Collection::ProviderKeys => {
             const {
                 &[
-                    text(&["api_key"]),
-                    formerly(&["secret"], "/api_key"),
+                    parts(&["api_key"]),
+                    formerly(parts(&["secret"]), "/api_key"),
                     text(&["request", "default_headers", "*"]),
                     whole(&["request", "default_body_fields"]),
                 ]
@@ -92,6 +103,8 @@ pub struct SecretPlace {
     pub pointer: String,
     /// The whole value is one secret, sealed as its JSON text. Otherwise only a string is one.
     pub whole: bool,
+    /// A mapping is a secret of several parts, as of [`SecretPath::parts`].
+    pub parts: bool,
     bound_to: Option<&'static str>,
 }
 
@@ -110,6 +123,7 @@ pub fn secrets_in(collection: Collection, document: &Value) -> Vec<SecretPlace> 
             places.push(SecretPlace {
                 pointer,
                 whole: path.whole,
+                parts: path.parts,
                 bound_to: path.bound_to,
             });
         });

@@ -121,7 +121,7 @@ impl Sealer {
                 Some(text) => {
                     envelope::open(&self.keyring, &self.scope, &at, text).map_err(text_of)?
                 }
-                None if place.whole => json_text(value)?,
+                None if place.whole || (place.parts && value.is_object()) => json_text(value)?,
                 None => match value {
                     Value::String(text) => Zeroizing::new(text.as_bytes().to_vec()),
                     _ => return Ok(false),

@@ -60,6 +60,24 @@ fn a_document_is_sealed_at_its_secret_paths_and_opens_again() {
 }
 
 #[test]
+fn a_secret_of_several_parts_is_sealed_whole_and_opens_to_its_text() {
+    let sealer = sealer(1);
+    let parts =
+        json!({"access_key_id": "canary-1", "secret_access_key": "canary-2", "region": "r"});
+    for name in ["api_key", "secret"] {
+        let mut document = json!({ name: parts });
+        assert_eq!(sealer.seal_document(KEYS, "id", &mut document), Ok(1));
+        assert!(!document.to_string().contains("canary"), "{document}");
+        sealer.open_document(KEYS, "id", &mut document).unwrap();
+        assert_eq!(document[name], parts.to_string());
+    }
+    // Elsewhere no reader takes a mapping for a secret.
+    let mut odd = json!({"secret": {"a": "canary"}});
+    let servers = Collection::McpServers;
+    assert_eq!(sealer.seal_document(servers, "id", &mut odd), Ok(0));
+}
+
+#[test]
 fn sealing_again_changes_only_what_an_older_key_sealed() {
     let (old, new) = (sealer(1), sealer(2));
     let mut document = provider_key();
