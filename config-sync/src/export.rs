@@ -16,10 +16,10 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::collection::Collection;
+use crate::decode::OpenSecrets;
 use crate::document::Document;
-use crate::resource::Resource;
 use crate::source::StoredRow;
-use crate::source::file::{Reader, problems_of};
+use crate::source::file::problems_of;
 use crate::tree::Value;
 use read::Row;
 use secrets::Taken;
@@ -86,20 +86,21 @@ impl fmt::Debug for Export {
     }
 }
 
-/// The resources file of the rows below `prefix`, which may end in a `/`. Sealed fields of the rows
-/// were opened before.
+/// The resources file of the rows below `prefix`, which may end in a `/`. Sealed secrets are opened
+/// by `opener`; as at the loader of a store, a row that stays sealed is rejected.
 ///
 /// Never fails: whatever could not be written is told in `blocking`.
-pub fn export(rows: &[StoredRow], prefix: &str, secrets: Secrets) -> Export {
-    export_with(rows, prefix, secrets, &Resource::read)
-}
-
-fn export_with(rows: &[StoredRow], prefix: &str, secrets: Secrets, reader: Reader<'_>) -> Export {
+pub fn export(
+    rows: &[StoredRow],
+    prefix: &str,
+    secrets: Secrets,
+    opener: Option<&dyn OpenSecrets>,
+) -> Export {
     let read::Rows {
         mut rows,
         mut warnings,
         mut blocking,
-    } = read::read(rows, prefix, reader);
+    } = read::read(rows, prefix, opener);
     let names = document::name_rows(&mut rows, &mut warnings);
     let mut taken = Taken::default();
     for row in &mut rows {
@@ -109,12 +110,11 @@ fn export_with(rows: &[StoredRow], prefix: &str, secrets: Secrets, reader: Reade
     }
     rows.sort_by(|a, b| (place_of(a), &a.name, &a.id).cmp(&(place_of(b), &b.name, &b.id)));
     warnings.extend(taken.warnings(secrets));
-    blocking.append(&mut taken.sealed);
     let (yaml, problem) = yaml::write(&root(rows));
     blocking.extend(problem.map(str::to_owned));
     let values = &taken.values;
     let env = |name: &str| values.get(name).map(|value| value.to_string());
-    let refused = problems_of(&yaml, &env, reader).into_iter();
+    let refused = problems_of(&yaml, &env).into_iter();
     blocking.extend(refused.map(|problem| format!("the file would be refused: {problem}")));
     let mut variables = taken.variables;
     variables.sort_by_key(|(collection, name, _)| (order_of(*collection), name.clone()));

@@ -1,11 +1,13 @@
 //! The rows of a store as documents, without what a file would not take. [pure]
 
 use crate::collection::Collection;
+use crate::decode::{self, OpenSecrets, Rejection, RejectionKind};
 use crate::document::Document;
 use crate::model::labels::printable;
 use crate::references::{identity, identity_fields};
+use crate::resource::Resource;
+use crate::seal;
 use crate::source::StoredRow;
-use crate::source::file::Reader;
 use crate::tree::{Map, Problems, Unknown, Value};
 
 /// Longest name or id quoted in a message, in bytes.
@@ -37,46 +39,71 @@ pub(super) struct Rows {
 }
 
 /// Reads every row below `prefix` as leniently as the loader of a store does.
-pub(super) fn read(stored: &[StoredRow], prefix: &str, reader: Reader<'_>) -> Rows {
+pub(super) fn read(stored: &[StoredRow], prefix: &str, opener: Option<&dyn OpenSecrets>) -> Rows {
     let mut rows = Rows::default();
+    let prefix = prefix.trim_end_matches('/');
     for row in stored {
-        rows.add(row, prefix.trim_end_matches('/'), reader);
+        let shown = printable(&row.key, 2 * QUOTED_BYTES_MAX);
+        let opened = open(row, prefix, opener);
+        match opened.and_then(|(place, document)| rows.add(place, document)) {
+            Ok(()) => {}
+            Err(Refusal::UnknownCollection) => rows.warnings.push(format!(
+                "{shown}: left out: a collection that this version does not know"
+            )),
+            Err(Refusal::Rejected(whys)) => {
+                let texts = whys
+                    .into_iter()
+                    .map(|why| format!("{shown}: rejected: {why}"));
+                rows.blocking.extend(texts);
+            }
+        }
     }
     rows
 }
 
+/// Why a row is not in the file.
+enum Refusal {
+    UnknownCollection,
+    /// For each of these.
+    Rejected(Vec<String>),
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        match rejection.kind {
+            RejectionKind::UnknownKind => Self::UnknownCollection,
+            _ => Self::Rejected(vec![rejection.message.to_string()]),
+        }
+    }
+}
+
+/// The row's place and its document, without sealed secrets.
+fn open<'r>(
+    stored: &'r StoredRow,
+    prefix: &str,
+    opener: Option<&dyn OpenSecrets>,
+) -> Result<((Collection, &'r str), Document), Refusal> {
+    let parts = decode::split_key(prefix, &stored.key)?;
+    let collection = decode::collection_of(parts.collection)?;
+    let mut document = decode::json::parse(&stored.value)?;
+    seal::open_document(opener, collection, parts.id, document.value_mut())
+        .map_err(|why| Refusal::Rejected(vec![why]))?;
+    Ok(((collection, parts.id), document))
+}
+
 impl Rows {
-    fn add(&mut self, stored: &StoredRow, prefix: &str, reader: Reader<'_>) {
-        let shown = printable(&stored.key, 2 * QUOTED_BYTES_MAX);
-        let key = stored.key.strip_prefix(prefix);
-        let key = key.and_then(|rest| rest.strip_prefix('/'));
-        let parts = key.and_then(|rest| rest.split_once('/'));
-        let Some((collection, id)) = parts.filter(|(kind, id)| !kind.is_empty() && !id.is_empty())
-        else {
-            self.blocking
-                .push(format!("{shown}: rejected: not a key of a resource"));
-            return;
-        };
-        let Some(collection) = Collection::from_name(collection) else {
-            let message =
-                format!("{shown}: left out: a collection that this version does not know");
-            self.warnings.push(message);
-            return;
-        };
-        let Ok(value) = serde_json::from_slice::<Value>(&stored.value) else {
-            self.blocking.push(format!("{shown}: rejected: not JSON"));
-            return;
-        };
-        let mut document = Document::from(value);
+    fn add(
+        &mut self,
+        (collection, id): (Collection, &str),
+        mut document: Document,
+    ) -> Result<(), Refusal> {
         let problems = Problems::default();
-        reader(collection, document.value(), &problems, Unknown::Ignored);
+        Resource::read(collection, document.value(), &problems, Unknown::Ignored);
         let ignored = problems.ignored();
         let found = problems.into_vec().into_iter();
-        let rejected: Vec<String> = found
-            .map(|problem| format!("{shown}: rejected: {problem}"))
-            .collect();
+        let rejected: Vec<String> = found.map(|problem| problem.to_string()).collect();
         if !rejected.is_empty() {
-            return self.blocking.extend(rejected);
+            return Err(Refusal::Rejected(rejected));
         }
         tidy(collection, document.value_mut(), &ignored);
         let name = identity(collection, document.value());
@@ -92,6 +119,7 @@ impl Rows {
             self.warnings.push(message);
         }
         self.rows.push(row);
+        Ok(())
     }
 }
 

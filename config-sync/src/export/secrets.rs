@@ -12,9 +12,6 @@ use crate::model::Template;
 use crate::source::file::has_credentials;
 use crate::tree::Value;
 
-/// What a sealed value begins with.
-const SEALED: &str = "$enc:";
-
 /// The credentials found so far.
 #[derive(Default)]
 pub(super) struct Taken {
@@ -22,8 +19,6 @@ pub(super) struct Taken {
     pub(super) variables: Vec<(Collection, String, Variable)>,
     /// What the variables stand for, to check the file with.
     pub(super) values: HashMap<String, Zeroizing<String>>,
-    /// Places that hold what nobody can read.
-    pub(super) sealed: Vec<String>,
     revealed: usize,
 }
 
@@ -117,16 +112,11 @@ impl Walk<'_> {
 
     /// What to write for a credential.
     fn secret(&mut self, text: &str, path: &[String]) -> String {
-        let place = format!("{}: {}", self.label, path.join("."));
         if self.secrets == Secrets::Revealed {
             self.taken.revealed += 1;
-            if text.starts_with(SEALED) {
-                self.taken
-                    .sealed
-                    .push(format!("{place}: is sealed, and was not opened"));
-            }
             return text.replace('$', "$$");
         }
+        let place = format!("{}: {}", self.label, path.join("."));
         let parts = [self.collection.name(), &self.name];
         let parts = parts.into_iter().chain(path.iter().map(String::as_str));
         let name = variable_name(parts);

@@ -1,12 +1,12 @@
 use super::*;
 use crate::interpolate::Env;
-use crate::model::model::VIRTUAL_KINDS;
 use crate::model::{ProviderKey, ProviderKeyDocument};
+use crate::seal::{Keyring, Sealer};
 use crate::source::file::{LoadContext, documents_of, load_bytes};
 use crate::tree::{Problems, Unknown};
 use serde_json::json;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::UNIX_EPOCH;
 
 const ALL: &str = include_str!("../../tests/fixtures/resources/all.yaml");
@@ -24,29 +24,21 @@ fn row(key: &str, value: &Value) -> StoredRow {
     }
 }
 
-/// Reads what this version has readers for, and takes the rest as it is.
-fn lenient(
-    collection: Collection,
-    value: &Value,
-    problems: &Problems,
-    unknown: Unknown,
-) -> Option<Resource> {
-    let is_virtual = VIRTUAL_KINDS.iter().any(|kind| value.get(kind).is_some());
-    match collection {
-        Collection::ProviderKeys | Collection::ApiKeys => {}
-        Collection::Models if !is_virtual => {}
-        _ => return None,
-    }
-    Resource::read(collection, value, problems, unknown)
-}
-
 /// The environment that sets each variable of an export to what it stands for.
 fn set<'v>(values: &'v HashMap<String, String>) -> impl Fn(&str) -> Option<String> + 'v {
     |name| values.get(name).cloned()
 }
 
 fn fixture_env(name: &str) -> Option<String> {
-    Some(format!("canary-{name}"))
+    static PAIR: LazyLock<(String, String)> = LazyLock::new(|| {
+        let pair = rcgen::generate_simple_self_signed(["gw.example.net".to_owned()]).unwrap();
+        (pair.cert.pem(), pair.signing_key.serialize_pem())
+    });
+    Some(match name {
+        "GW_CERT" => PAIR.0.clone(),
+        "GW_KEY" => PAIR.1.clone(),
+        name => format!("canary-{name}"),
+    })
 }
 
 /// The fixture as a store holds it: every id another one than the file derives.
@@ -74,7 +66,7 @@ fn stored_fixture() -> (Documents, Vec<StoredRow>) {
 fn every_collection_comes_back_from_the_file() {
     let (mut want, rows) = stored_fixture();
     for secrets in [Secrets::AsVariables, Secrets::Revealed] {
-        let export = export_with(&rows, "/sluice/", secrets, &lenient);
+        let export = super::export(&rows, "/sluice/", secrets, None);
         assert_eq!(export.blocking, [] as [&str; 0]);
         let values: HashMap<String, String> = secrets_of(&export, &want);
         let mut got = documents_of(&export.yaml, &set(&values));
@@ -116,9 +108,10 @@ fn secrets_of(export: &Export, documents: &Documents) -> HashMap<String, String>
 #[test]
 fn the_file_is_ordered_named_and_without_credentials() {
     let (_, rows) = stored_fixture();
-    let export = export_with(&rows, "/sluice", Secrets::AsVariables, &lenient);
+    let export = super::export(&rows, "/sluice", Secrets::AsVariables, None);
     assert_eq!(&*export.yaml, EXPORTED);
     assert!(!export.yaml.contains("canary"), "{}", &*export.yaml);
+    assert!(!export.yaml.contains("BEGIN"), "{}", &*export.yaml);
     assert!(!format!("{export:?}").contains("canary"));
     assert_eq!(export.warnings, [] as [&str; 0]);
     let names: Vec<&str> = export.variables.iter().map(|v| &*v.name).collect();
@@ -138,7 +131,7 @@ fn the_file_is_ordered_named_and_without_credentials() {
     );
     let place = "observability_exporters (\"traces\"): headers.x-token";
     assert_eq!(export.variables[6].place, place);
-    let revealed = export_with(&rows, "/sluice", Secrets::Revealed, &lenient);
+    let revealed = super::export(&rows, "/sluice", Secrets::Revealed, None);
     assert!(revealed.yaml.contains("canary-TICKETS_SECRET"));
     assert_eq!(revealed.variables, []);
     assert_eq!(
@@ -197,7 +190,7 @@ fn keys_models_and_callers_are_served_from_the_file_as_from_the_store() {
             key
         }),
     ];
-    let export = export(&rows, "/sluice/", Secrets::AsVariables);
+    let export = super::export(&rows, "/sluice/", Secrets::AsVariables, None);
     assert_eq!(export.blocking, [] as [&str; 0]);
     assert_eq!(
         export.warnings,
@@ -217,7 +210,7 @@ fn keys_models_and_callers_are_served_from_the_file_as_from_the_store() {
         Some(text.to_owned())
     };
     assert_eq!(export.variables.len(), 3);
-    let revealed = super::export(&rows, "/sluice/", Secrets::Revealed);
+    let revealed = super::export(&rows, "/sluice/", Secrets::Revealed, None);
     for (text, env) in [
         (&export.yaml, &env as Env<'_>),
         (&revealed.yaml, &|_: &str| None),
@@ -289,17 +282,17 @@ fn what_a_file_would_not_take_is_told_and_the_rest_is_written() {
         (
             vec![row("models", &json!({})), row("models/", &json!({}))],
             vec![
-                "/sluice/models: rejected: not a key of a resource".to_owned(),
-                "/sluice/models/: rejected: not a key of a resource".to_owned(),
+                "/sluice/models: rejected: the key has no id after its collection".to_owned(),
+                "/sluice/models/: rejected: the key has an empty segment".to_owned(),
             ],
         ),
         (
             vec![StoredRow { value: Zeroizing::new(b"canary".to_vec()), ..row("models/x", &json!(1)) }],
-            vec!["/sluice/models/x: rejected: not JSON".to_owned()],
+            vec!["/sluice/models/x: rejected: not JSON at line 1, column 1".to_owned()],
         ),
         (
             vec![StoredRow { key: "/sluice-staging/models/x".into(), ..row("", &json!({})) }],
-            vec!["/sluice-staging/models/x: rejected: not a key of a resource".to_owned()],
+            vec!["/sluice-staging/models/x: rejected: the key is outside the prefix".to_owned()],
         ),
         (
             vec![row("provider_keys/p2", &json!({"display_name": "o", "provider": "openai", "api_key": "k",
@@ -311,7 +304,7 @@ fn what_a_file_would_not_take_is_told_and_the_rest_is_written() {
     ];
     for (rows, want) in cases {
         let rows = [base.to_vec(), rows].concat();
-        let export = export_with(&rows, "/sluice", Secrets::AsVariables, &lenient);
+        let export = super::export(&rows, "/sluice", Secrets::AsVariables, None);
         assert_eq!(export.blocking, want);
         assert!(export.yaml.contains("main") && !export.yaml.contains("canary"));
     }
@@ -331,7 +324,7 @@ fn what_differs_from_the_store_is_warned_of() {
         row("api_keys/k2", &keys[1]),
         row("api_keys/k3", &keys[2]),
     ];
-    let export = export(&rows, "/sluice", Secrets::AsVariables);
+    let export = super::export(&rows, "/sluice", Secrets::AsVariables, None);
     assert_eq!(export.blocking, [] as [&str; 0]);
     assert_eq!(
         export.warnings,
@@ -353,21 +346,30 @@ fn what_differs_from_the_store_is_warned_of() {
 }
 
 #[test]
-fn a_sealed_value_is_not_written_as_a_credential() {
-    let sealed = json!({"display_name": "a", "provider": "openai", "api_key": "$enc:v1:canary"});
+fn sealed_secrets_are_opened_and_never_written() {
+    let ring = Keyring::generate("", None).unwrap();
+    let sealer = Sealer::new(ring, "").unwrap();
+    let mut sealed = json!({"display_name": "a", "provider": "openai", "api_key": "canary",
+        "request": {"default_body_fields": {"user": "canary"}}});
+    let keys = Collection::ProviderKeys;
+    assert_eq!(sealer.seal_document(keys, "p1", &mut sealed), Ok(2));
     let rows = [row("provider_keys/p1", &sealed)];
-    let revealed = export(&rows, "/sluice", Secrets::Revealed);
-    assert_eq!(
-        revealed.blocking,
-        ["provider_keys (\"a\"): api_key: is sealed, and was not opened"]
-    );
-    let hidden = export(&rows, "/sluice", Secrets::AsVariables);
-    assert_eq!(hidden.blocking, [] as [&str; 0]);
+    for secrets in [Secrets::Revealed, Secrets::AsVariables] {
+        let opened = export(&rows, "/sluice", secrets, Some(&sealer));
+        assert_eq!(opened.blocking, [] as [&str; 0]);
+        let revealed = opened.yaml.contains("api_key: canary");
+        assert_eq!(revealed, secrets == Secrets::Revealed, "{}", &*opened.yaml);
+        let closed = export(&rows, "/sluice", secrets, None);
+        let want =
+            "/sluice/provider_keys/p1: rejected: /api_key: sealed, and no key ring is configured";
+        assert_eq!(closed.blocking, [want]);
+        assert!(!closed.yaml.contains("$enc"), "{}", &*closed.yaml);
+    }
 }
 
 #[test]
 fn an_empty_store_is_an_empty_file() {
-    let export = export(&[], "/sluice", Secrets::AsVariables);
+    let export = super::export(&[], "/sluice", Secrets::AsVariables, None);
     assert_eq!(&*export.yaml, "_format_version: \"1\"\n");
     assert_eq!(export.blocking, [] as [&str; 0]);
     assert_eq!(load(&export.yaml, &|_| None).generation(), 1);

@@ -16,12 +16,10 @@ use crate::decode::OpenSecrets;
 use crate::document::{Document, parse_yaml};
 use crate::interpolate::Env;
 use crate::model::labels::printable;
-use crate::resource::Resource;
 use crate::snapshot::Snapshot;
 use crate::tree::{Value, kind};
 
 pub(crate) use super::check::has_credentials;
-pub(crate) use super::rows::Reader;
 
 /// Largest resources file, in bytes. It is held in memory several times while it is loaded.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -104,7 +102,7 @@ pub fn load_bytes(
     bytes: &[u8],
     context: &LoadContext<'_>,
 ) -> Result<Loaded, LoadError> {
-    let (rows, counts) = open(path, bytes, (context.env, context.opener), &Resource::read)?;
+    let (rows, counts) = open(path, bytes, context.env, context.opener)?;
     let parts = rows.build(context);
     Ok(Loaded {
         resources: counts.iter().map(|(_, count)| count).sum(),
@@ -115,8 +113,8 @@ pub fn load_bytes(
 }
 
 /// Each problem for which a file of this text would be refused.
-pub(crate) fn problems_of(text: &str, env: Env<'_>, reader: Reader<'_>) -> Vec<String> {
-    match open(Path::new(""), text.as_bytes(), (env, None), reader) {
+pub(crate) fn problems_of(text: &str, env: Env<'_>) -> Vec<String> {
+    match open(Path::new(""), text.as_bytes(), env, None) {
         Ok(_) => Vec::new(),
         Err(error) => error.problems().to_vec(),
     }
@@ -141,8 +139,8 @@ type Counts = Vec<(&'static str, usize)>;
 fn open(
     path: &Path,
     bytes: &[u8],
-    (env, opener): (Env<'_>, Option<&dyn OpenSecrets>),
-    reader: Reader<'_>,
+    env: Env<'_>,
+    opener: Option<&dyn OpenSecrets>,
 ) -> Result<(Rows, Counts), LoadError> {
     let of_file = |kind, message: String| LoadError::of_file(kind, path, message);
     if bytes.len() as u64 > FILE_BYTES_MAX {
@@ -155,7 +153,7 @@ fn open(
         .map_err(|error| of_file(LoadErrorKind::NonJson, format!("not readable: {error}")))?;
     let root = Root::open(document, env)
         .map_err(|message| of_file(LoadErrorKind::ParseFailed, message))?;
-    let mut rows = Rows::read(root.entries, env, opener, reader);
+    let mut rows = Rows::read(root.entries, env, opener);
     let mut problems = root.problems;
     rows.report(&mut problems);
     if !problems.is_empty() {

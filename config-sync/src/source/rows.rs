@@ -16,27 +16,23 @@ use crate::model::{
 };
 use crate::resource::Resource;
 use crate::snapshot::{Other, Snapshot, SnapshotParts};
-use crate::tree::{Problems, Unknown, Value};
+use crate::tree::{Problems, Unknown};
 
 /// Each entry with its document, where it could be read; in processing order.
 pub(super) struct Rows(Vec<(Entry, Option<Resource>)>);
 
-/// Reads one document; tests pass others than [`Resource::read`].
-pub(crate) type Reader<'r> = &'r dyn Fn(Collection, &Value, &Problems, Unknown) -> Option<Resource>;
-
 impl Rows {
-    /// Reads every entry with `reader`; what is wrong is noted on the entries.
+    /// Reads every entry; what is wrong is noted on the entries.
     pub(super) fn read(
         mut entries: Vec<Entry>,
         env: Env<'_>,
         opener: Option<&dyn OpenSecrets>,
-        reader: Reader<'_>,
     ) -> Self {
         let index = prepare(&mut entries, env);
         for entry in &mut entries {
             entry.open(opener);
         }
-        let documents = entries.iter_mut().map(|entry| read(entry, reader));
+        let documents = entries.iter_mut().map(read);
         let documents: Vec<Option<Resource>> = documents.collect();
         check::check(&mut entries, &index);
         Self(entries.into_iter().zip(documents).collect())
@@ -171,10 +167,10 @@ pub(super) fn prepare(entries: &mut [Entry], env: Env<'_>) -> Index {
 }
 
 /// The document of an entry, with what is wrong with it noted.
-fn read(entry: &mut Entry, reader: Reader<'_>) -> Option<Resource> {
+fn read(entry: &mut Entry) -> Option<Resource> {
     let found = Problems::default();
     let document = if entry.is_mapping() {
-        reader(entry.collection, entry.value(), &found, Unknown::Refused)
+        Resource::read(entry.collection, entry.value(), &found, Unknown::Refused)
     } else {
         None
     };

@@ -245,7 +245,7 @@ fn what_is_only_data_keeps_its_collection_and_id() {
         previous: None,
         opener: None,
     };
-    let parts = Rows::read(root.entries, &env, None, &Resource::read).build(&context);
+    let parts = Rows::read(root.entries, &env, None).build(&context);
     assert_eq!((parts.provider_keys.len(), parts.models.len()), (2, 7));
     let others: Vec<Collection> = parts.others.iter().map(|other| other.collection).collect();
     let mut want = Collection::ALL.to_vec();
