@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::collection::Collection;
 use crate::document::Document;
+use crate::references;
 use crate::resource::Resource;
 use crate::seal;
 pub use crate::seal::OpenSecrets;
@@ -182,28 +183,14 @@ pub fn read(
 
 /// The text of a row's identity, where rows of its collection are known by a name.
 fn name_of(collection: Collection, document: &Value) -> Option<Arc<str>> {
-    let fields: &[&str] = match collection {
-        Collection::ProviderKeys | Collection::Models => &["display_name"],
-        // `display_name` is the former spelling.
-        Collection::McpServers | Collection::A2aAgents | Collection::PassthroughRoutes => {
-            &["name", "display_name"]
-        }
-        Collection::Guardrails
-        | Collection::CachePolicies
-        | Collection::ObservabilityExporters
-        | Collection::RateLimitPolicies
-        | Collection::OidcProviders
-        | Collection::ClaimMappings => &["name"],
+    match collection {
         Collection::ApiKeys
         | Collection::GuardrailAttachments
         | Collection::McpPolicies
         | Collection::McpAuthSettings
-        | Collection::Ssls => &[],
-    };
-    let mut texts = fields
-        .iter()
-        .filter_map(|field| document.get(field)?.as_str());
-    texts.next().map(Arc::from)
+        | Collection::Ssls => None,
+        named => references::identity(named, document).map(Arc::from),
+    }
 }
 
 /// Each once, in the order met, at most [`IGNORED_MAX`].
