@@ -266,24 +266,74 @@ impl<'a> Fields<'a> {
         self.typed(key, "true or false", Value::as_bool)
     }
 
-    /// An integer of 0 to 2^64 - 1.
+    /// An integer of 0 to 2^64 - 1; another one cannot be decoded.
     pub fn take_u64(&self, key: &'a str) -> Option<u64> {
-        self.typed(key, "a whole number, 0 or more", Value::as_u64)
+        self.take_integer(key, Value::as_u64, "a whole number, 0 or more", None)
+    }
+
+    /// An integer of 0 to 2^32 - 1; another one cannot be decoded.
+    pub fn take_u32(&self, key: &'a str) -> Option<u32> {
+        self.take_u32_in(key, 0, u32::MAX)
+    }
+
+    /// An integer of `min` to `max`; one that 32 bits do not hold cannot be decoded.
+    pub fn take_u32_in(&self, key: &'a str, min: u32, max: u32) -> Option<u32> {
+        let narrow = |value: &Value| u32::try_from(value.as_u64()?).ok();
+        let wanted = "a whole number, 0 or more";
+        let number = self.take_integer(key, narrow, wanted, Some((min, max)))?;
+        self.within(key, number, min, max)
+    }
+
+    /// An integer of -2^31 to 2^31 - 1; another one cannot be decoded.
+    pub fn take_i32(&self, key: &'a str) -> Option<i32> {
+        let narrow = |value: &Value| i32::try_from(value.as_i64()?).ok();
+        let range = Some((i32::MIN, i32::MAX));
+        self.take_integer(key, narrow, "a whole number", range)
     }
 
     /// An integer of `min` to `max`.
     pub fn take_u64_in(&self, key: &'a str, min: u64, max: u64) -> Option<u64> {
         let number = self.take_u64(key)?;
-        if (min..=max).contains(&number) {
+        self.within(key, number, min, max)
+    }
+
+    fn within<T: Copy + PartialOrd + fmt::Display>(
+        &self,
+        key: &str,
+        number: T,
+        min: T,
+        max: T,
+    ) -> Option<T> {
+        if number >= min && number <= max {
             return Some(number);
         }
-        let message = format!("must be {min} to {max}");
-        if max == u64::from(u32::MAX) && number > max {
-            self.problems.push_parse(self.path_of(key), message);
-        } else {
-            self.problem(key, message);
-        }
+        self.problem(key, format!("must be {min} to {max}"));
         None
+    }
+
+    /// What `narrow` makes of a number; `range` is what is accepted, where that is worth telling.
+    fn take_integer<T: Copy + fmt::Display>(
+        &self,
+        key: &'a str,
+        narrow: impl Fn(&Value) -> Option<T>,
+        wanted: &str,
+        range: Option<(T, T)>,
+    ) -> Option<T> {
+        let value = self.take(key)?;
+        let number = narrow(value);
+        if number.is_none() {
+            let path = self.path_of(key);
+            let mistyped = format!("must be {wanted}, not {}", kind(value));
+            match range {
+                Some((min, max)) if is_whole(value) => {
+                    let message = format!("must be {min} to {max}");
+                    self.problems.push_parse(path, message);
+                }
+                None if is_whole(value) => self.problems.push_parse(path, mistyped),
+                Some(_) | None => self.problems.push(path, mistyped),
+            }
+        }
+        number
     }
 
     /// A string under its present name, or a former one; both at once cannot be decoded.
@@ -378,6 +428,11 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Whether `value` is a number without a fraction, however large.
+pub fn is_whole(value: &Value) -> bool {
+    value.as_f64().is_some_and(|number| number.fract() == 0.0)
+}
+
 /// What a value is, for an error text.
 pub fn kind(value: &Value) -> &'static str {
     match value {
@@ -463,18 +518,49 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decoded_is_told_from_what_breaks_a_rule() {
-        let doc = json!({"old": "a", "now": "b", "wide": 4_294_967_296_u64, "low": 0});
+        let doc = json!({"old": "a", "now": "b"});
         let problems = Problems::default();
         let root = Fields::new(&doc, "", &problems, Unknown::Refused);
         assert_eq!(root.take_renamed("now", "old"), Some(&json!("b")));
-        assert_eq!(root.take_u64_in("wide", 0, u64::from(u32::MAX)), None);
-        assert_eq!(root.take_u64_in("low", 1, u64::from(u32::MAX)), None);
         root.finish();
-        let kinds: Vec<ProblemKind> = problems.into_vec().iter().map(|p| p.kind).collect();
-        assert_eq!(
-            kinds,
-            [ProblemKind::Parse, ProblemKind::Parse, ProblemKind::Schema]
-        );
+        assert_eq!(problems.into_vec()[0].kind, ProblemKind::Parse);
+
+        type Reader = for<'a> fn(&Fields<'a>) -> Option<i64>;
+        let u64: Reader = |fields| fields.take_u64("n").map(|_| 0);
+        let low: Reader = |fields| fields.take_u64_in("n", 1, 10).map(|_| 0);
+        let u32: Reader = |fields| fields.take_u32("n").map(i64::from);
+        let narrow: Reader = |fields| fields.take_u32_in("n", 1, 10).map(i64::from);
+        let i32: Reader = |fields| fields.take_i32("n").map(i64::from);
+        let (schema, parse) = (Some(ProblemKind::Schema), Some(ProblemKind::Parse));
+        let cases = [
+            (u64, json!(u64::MAX), None),
+            (u64, json!(-1), parse),
+            (u64, json!(1e20), parse),
+            (u64, json!(1.5), schema),
+            (u64, json!("1"), schema),
+            (low, json!(0), schema),
+            (low, json!(11), schema),
+            (low, json!(-1), parse),
+            (u32, json!(u32::MAX), None),
+            (u32, json!(4_294_967_296_u64), parse),
+            (u32, json!(-1), parse),
+            (u32, json!([]), schema),
+            (narrow, json!(10), None),
+            (narrow, json!(0), schema),
+            (narrow, json!(u64::MAX), parse),
+            (i32, json!(i32::MIN), None),
+            (i32, json!(2_147_483_648_u64), parse),
+            (i32, json!(-1e30), parse),
+            (i32, json!(0.5), schema),
+        ];
+        for (read, number, want) in cases {
+            let doc = json!({ "n": number });
+            let problems = Problems::default();
+            let fields = Fields::new(&doc, "", &problems, Unknown::Refused);
+            assert_eq!(read(&fields).is_some(), want.is_none(), "{number}");
+            let found = problems.into_vec().first().map(|problem| problem.kind);
+            assert_eq!(found, want, "{number}");
+        }
     }
 
     #[test]

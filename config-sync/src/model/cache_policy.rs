@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{refuse_nulls, shape};
+use super::{field, refuse_nulls};
 use crate::tree::{Fields, Problems, Unknown, Value};
 
 /// Longest name in characters.
@@ -91,18 +91,20 @@ impl CachePolicy {
             ("redis", CacheBackend::Redis),
         ];
         let scopes = [("api_key", CacheScope::ApiKey), ("env", CacheScope::Env)];
-        let name = shape::short_text(&fields, "name", NAME_CHARS_MAX);
+        let name = field::required_text_within(&fields, "name", 1, NAME_CHARS_MAX);
         let enabled = fields.take_bool("enabled").unwrap_or(true);
         let backend = fields.take_choice("backend", &backends).unwrap_or_default();
-        let ttl_seconds = u32_in(&fields, "ttl_seconds", TTL_SECONDS_MAX).unwrap_or(3600);
+        let ttl_seconds = fields
+            .take_u32_in("ttl_seconds", 1, TTL_SECONDS_MAX)
+            .unwrap_or(3600);
         let applies_to = read_applies_to(&fields);
         let scope = fields.take_choice("scope", &scopes).unwrap_or_default();
-        let purge_generation = shape::u32_from(&fields, "purge_generation", 0).unwrap_or(0);
+        let purge_generation = fields.take_u32("purge_generation").unwrap_or(0);
         let semantic = read_semantic(&fields);
         fields.finish();
         refuse_nulls(value, "", problems);
         Some(Self {
-            name: name?,
+            name: name?.into(),
             enabled,
             backend,
             ttl_seconds,
@@ -112,16 +114,6 @@ impl CachePolicy {
             semantic,
         })
     }
-}
-
-/// A whole number of 1 to `max`; one that no 32 bits hold cannot be decoded.
-fn u32_in<'a>(fields: &Fields<'a>, key: &'a str, max: u32) -> Option<u32> {
-    let number = shape::u32_from(fields, key, 0)?;
-    if !(1..=max).contains(&number) {
-        fields.problem(key, format!("must be 1 to {max}"));
-        return None;
-    }
-    Some(number)
 }
 
 fn read_applies_to(fields: &Fields<'_>) -> AppliesTo {
@@ -149,13 +141,15 @@ fn read_applies_to(fields: &Fields<'_>) -> AppliesTo {
 fn read_semantic(fields: &Fields<'_>) -> Option<SemanticCache> {
     const KEY: &str = "semantic";
     let value = fields.take(KEY)?;
-    shape::block(fields, KEY)?;
+    field::block(fields, KEY)?;
     let block = Fields::new(value, KEY, fields.problems(), Unknown::Ignored);
-    let embedding_model = shape::text(&block, "embedding_model");
-    shape::required(&block, "threshold");
-    let threshold = shape::fraction(&block, "threshold");
-    let entries_max = u32_in(&block, "max_entries", ENTRIES_MAX).unwrap_or(1000);
-    let embedding_timeout_ms = shape::timeout_ms(&block, "embedding_timeout_ms");
+    let embedding_model = field::text(&block, "embedding_model");
+    field::required(&block, "threshold");
+    let threshold = field::number_within(&block, "threshold", 0.0, 1.0);
+    let entries_max = block
+        .take_u32_in("max_entries", 1, ENTRIES_MAX)
+        .unwrap_or(1000);
+    let embedding_timeout_ms = field::timeout_ms(&block, "embedding_timeout_ms");
     block.finish();
     Some(SemanticCache {
         embedding_model: embedding_model?,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{refuse_nulls, shape};
+use super::{field, refuse_nulls};
 use crate::tree::{Fields, Problems, Unknown, Value};
 
 /// One mapping.
@@ -46,12 +46,12 @@ impl ClaimMapping {
     /// Reads a document. The result is usable only if no problem was noted.
     pub fn read(value: &Value, problems: &Problems, unknown: Unknown) -> Option<Self> {
         let fields = Fields::new(value, "", problems, unknown);
-        let name = shape::text(&fields, "name");
-        let jwt_provider = shape::text(&fields, "jwt_provider");
-        let priority = shape::u32_from(&fields, "priority", 0).unwrap_or(0);
+        let name = field::text(&fields, "name");
+        let jwt_provider = field::text(&fields, "jwt_provider");
+        let priority = fields.take_u32("priority").unwrap_or(0);
         let matches = read_matches(&fields);
-        let api_key_id = shape::required_block(&fields, "resolve").and_then(|block| {
-            let id = shape::text(&block, "api_key_id");
+        let api_key_id = field::required_block(&fields, "resolve").and_then(|block| {
+            let id = field::text(&block, "api_key_id");
             block.finish();
             id
         });
@@ -72,13 +72,13 @@ impl ClaimMapping {
 fn read_matches(fields: &Fields<'_>) -> Vec<ClaimMatch> {
     let ops = [("exact", ClaimOp::Exact), ("contains", ClaimOp::Contains)];
     let mut matches = Vec::new();
-    for (path, item) in shape::items(fields, "match") {
-        let Some(block) = shape::mapping(fields, &path, item) else {
+    for (path, item) in field::items(fields, "match") {
+        let Some(block) = field::mapping(fields, &path, item) else {
             continue;
         };
-        let claim = shape::text(&block, "claim");
-        let op = shape::choice(&block, "op", &ops);
-        let values = shape::required_texts(&block, "values");
+        let claim = field::text(&block, "claim");
+        let op = field::required_choice(&block, "op", &ops);
+        let values = field::required_texts(&block, "values");
         block.finish();
         if let (Some(claim), Some(op)) = (claim, op) {
             matches.push(ClaimMatch { claim, op, values });

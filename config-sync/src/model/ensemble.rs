@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shape;
+use super::field;
 use crate::tree::Fields;
 
 /// Answers wanted of a panel that names no number.
@@ -45,9 +45,9 @@ impl Ensemble {
     /// Reads the block of an ensemble. The result is usable only if no problem was noted.
     pub(super) fn read(fields: Fields<'_>) -> Option<Self> {
         let panel = read_panel(&fields);
-        let judge = shape::required_block(&fields, "judge").and_then(read_judge);
-        let wanted = shape::u32_from(&fields, "min_responses", 1);
-        let timeout_ms = shape::timeout_ms(&fields, "timeout_ms");
+        let judge = field::required_block(&fields, "judge").and_then(read_judge);
+        let wanted = fields.take_u32_in("min_responses", 1, u32::MAX);
+        let timeout_ms = field::timeout_ms(&fields, "timeout_ms");
         fields.finish();
         let size = u32::try_from(panel.len()).unwrap_or(u32::MAX);
         Some(Self {
@@ -61,18 +61,18 @@ impl Ensemble {
 
 fn read_panel(fields: &Fields<'_>) -> Vec<PanelMember> {
     let mut panel = Vec::new();
-    for (path, item) in shape::items(fields, "panel") {
-        let Some(block) = shape::mapping(fields, &path, item) else {
+    for (path, item) in field::items(fields, "panel") {
+        let Some(block) = field::mapping(fields, &path, item) else {
             continue;
         };
-        let model = shape::text(&block, "model");
+        let model = field::text(&block, "model");
         let temperature = block.take_f64("temperature");
         if temperature.is_some_and(|temperature| temperature < 0.0) {
             block.problem("temperature", "must be 0 or more");
         }
         let seed = block.take_u64("seed");
         // Checked, without effect.
-        shape::u32_from(&block, "weight", 0);
+        block.take_u32("weight");
         panel.extend(model.map(|model| PanelMember {
             model,
             temperature,
@@ -84,7 +84,7 @@ fn read_panel(fields: &Fields<'_>) -> Vec<PanelMember> {
 }
 
 fn read_judge(block: Fields<'_>) -> Option<Judge> {
-    let model = shape::text(&block, "model");
+    let model = field::text(&block, "model");
     let prompt = block.take_nonempty_str("synthesis_prompt");
     block.finish();
     Some(Judge {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{header, refuse_nulls, shape, template};
+use super::{field, header, refuse_nulls, template};
 use crate::secret::Secret;
 use crate::tree::{Fields, Problems, Unknown, Value, kind};
 
@@ -121,10 +121,10 @@ impl Exporter {
     /// Reads a document. The result is usable only if no problem was noted.
     pub fn read(value: &Value, problems: &Problems, unknown: Unknown) -> Option<Self> {
         let fields = Fields::new(value, "", problems, unknown);
-        let name = shape::short_text(&fields, "name", NAME_CHARS_MAX);
+        let name = field::required_text_within(&fields, "name", 1, NAME_CHARS_MAX);
         let enabled = fields.take_bool("enabled").unwrap_or(true);
         // Which other fields are known is said by the kind.
-        let sink = match shape::choice(&fields, "kind", &KINDS)? {
+        let sink = match field::required_choice(&fields, "kind", &KINDS)? {
             KindName::OtlpHttp => read_otlp(&fields).map(ExporterKind::OtlpHttp),
             KindName::AliyunSls => read_sls(&fields).map(ExporterKind::AliyunSls),
             KindName::Datadog => read_datadog(&fields).map(ExporterKind::Datadog),
@@ -133,7 +133,7 @@ impl Exporter {
         fields.finish();
         refuse_nulls(value, "", problems);
         Some(Self {
-            name: name?,
+            name: name?.into(),
             enabled,
             sink: sink?,
         })
@@ -142,11 +142,11 @@ impl Exporter {
 
 fn read_otlp(fields: &Fields<'_>) -> Option<OtlpHttp> {
     let plain = endpoint::PlainHosts::read(fields, &["mock-otlp", "otel-collector"]);
-    shape::required(fields, "endpoint");
+    field::required(fields, "endpoint");
     let endpoint = Endpoint::read(fields, "endpoint", &plain);
     let headers = read_headers(fields);
     let header_refs = read_header_refs(fields, &headers);
-    let sample_rate = shape::fraction(fields, "sample_rate").unwrap_or(1.0);
+    let sample_rate = field::number_within(fields, "sample_rate", 0.0, 1.0).unwrap_or(1.0);
     let content = Content::read(fields);
     Some(OtlpHttp {
         endpoint: endpoint?,
@@ -221,10 +221,10 @@ fn read_header_name(
 
 fn read_sls(fields: &Fields<'_>) -> Option<AliyunSls> {
     let plain = endpoint::PlainHosts::read(fields, &["mock-sls"]);
-    shape::required(fields, "endpoint");
+    field::required(fields, "endpoint");
     let endpoint = Endpoint::read_within(fields, "endpoint", &plain, ".aliyuncs.com");
-    let project = shape::text(fields, "project");
-    let logstore = shape::text(fields, "logstore");
+    let project = field::text(fields, "project");
+    let logstore = field::text(fields, "logstore");
     let credential_ref = CredentialRef::read(fields);
     let content = Content::read(fields);
     Some(AliyunSls {
@@ -240,7 +240,7 @@ fn read_datadog(fields: &Fields<'_>) -> Option<Datadog> {
     let plain = endpoint::PlainHosts::read(fields, &["mock-datadog"]);
     let site = read_site(fields, &plain);
     let credential_ref = CredentialRef::read(fields);
-    let service = shape::text(fields, "service");
+    let service = field::text(fields, "service");
     let ddsource = fields.take_str("ddsource").unwrap_or("sluice-ai-gateway");
     let tags = fields.take_strings("tags").unwrap_or_default();
     let content = Content::read(fields);

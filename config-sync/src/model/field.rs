@@ -1,12 +1,16 @@
-//! Single fields that several kinds of resources have alike. [pure]
+//! Fields in the shapes that several kinds of resources share. [pure]
+//!
+//! A field that is not as it must be is noted as a problem and reads as absent.
 
-use crate::secret::Secret;
-use crate::tree::{Fields, Unknown, Value};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use super::template::is_header_value;
+use crate::secret::Secret;
+use crate::tree::{Fields, Unknown, Value, is_whole, kind};
 
 /// `name`, or `display_name` as it was called before; required.
-pub(crate) fn name<'a>(fields: &Fields<'a>) -> &'a str {
+pub(super) fn name<'a>(fields: &Fields<'a>) -> &'a str {
     if fields.take_renamed("name", "display_name").is_none() {
         fields.problem("name", "is required");
         return "";
@@ -19,31 +23,44 @@ pub(crate) fn name<'a>(fields: &Fields<'a>) -> &'a str {
 }
 
 /// The message for a name that is not [`is_path_segment`].
-pub(crate) const NOT_A_PATH_SEGMENT: &str =
+pub(super) const NOT_A_PATH_SEGMENT: &str =
     "must be one segment of a path: without `/`, `?`, `#`, `%`, blanks and control characters";
 
 /// Whether `name` can stand in a URL as one segment of its path, as it is.
-pub(crate) fn is_path_segment(name: &str) -> bool {
+pub(super) fn is_path_segment(name: &str) -> bool {
     let breaks = |c: char| "/?#%".contains(c) || c.is_whitespace() || c.is_control();
     !name.is_empty() && !name.contains(breaks)
 }
 
+/// Whether `key` is there; if not, that is a problem.
+pub(super) fn required<'a>(fields: &Fields<'a>, key: &'a str) -> bool {
+    let is_there = fields.take(key).is_some();
+    if !is_there {
+        fields.problem(key, "is required");
+    }
+    is_there
+}
+
+/// A text that must be there, not empty.
+pub(super) fn text<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Arc<str>> {
+    fields.take_required_str(key).map(Arc::from)
+}
+
 /// One of a closed set of words; required.
-pub(crate) fn required_choice<'a, T: Copy>(
+pub(super) fn required_choice<'a, T: Copy>(
     fields: &Fields<'a>,
     key: &'a str,
     choices: &[(&str, T)],
 ) -> Option<T> {
-    if fields.take(key).is_none() {
-        fields.problem(key, "is required");
-    }
-    fields.take_choice(key, choices)
+    required(fields, key)
+        .then(|| fields.take_choice(key, choices))
+        .flatten()
 }
 
 /// One of a set of words that is closed in strict reading only.
 ///
 /// Lenient: another word reads as `fallback`, and the field is noted as passed over.
-pub(crate) fn loose_choice<'a, T: Copy>(
+pub(super) fn loose_choice<'a, T: Copy>(
     fields: &Fields<'a>,
     key: &'a str,
     choices: &[(&str, T)],
@@ -60,7 +77,7 @@ pub(crate) fn loose_choice<'a, T: Copy>(
 }
 
 /// A text of `min` to `max` characters.
-pub(crate) fn text_within<'a>(
+pub(super) fn text_within<'a>(
     fields: &Fields<'a>,
     key: &'a str,
     min: usize,
@@ -75,20 +92,19 @@ pub(crate) fn text_within<'a>(
 }
 
 /// The same; required.
-pub(crate) fn required_text_within<'a>(
+pub(super) fn required_text_within<'a>(
     fields: &Fields<'a>,
     key: &'a str,
     min: usize,
     max: usize,
 ) -> Option<&'a str> {
-    if fields.take(key).is_none() {
-        fields.problem(key, "is required");
-    }
-    text_within(fields, key, min, max)
+    required(fields, key)
+        .then(|| text_within(fields, key, min, max))
+        .flatten()
 }
 
 /// A number of `min` to `max`.
-pub(crate) fn number_within<'a>(
+pub(super) fn number_within<'a>(
     fields: &Fields<'a>,
     key: &'a str,
     min: f64,
@@ -102,47 +118,13 @@ pub(crate) fn number_within<'a>(
     None
 }
 
-/// An integer of `min` to `max`; one that does not fit 32 bits cannot be decoded.
-pub(crate) fn u32_within<'a>(fields: &Fields<'a>, key: &'a str, min: u32, max: u32) -> Option<u32> {
-    let number = u32::try_from(fields.take_u64(key)?).ok();
-    let message = || format!("must be {min} to {max}");
-    match number {
-        None => fields.problems().push_parse(fields.path_of(key), message()),
-        Some(number) if (min..=max).contains(&number) => return Some(number),
-        Some(_) => fields.problem(key, message()),
-    }
-    None
-}
-
-/// A required integer of 32 bits with a sign; a wider one cannot be decoded.
-pub(crate) fn required_i32<'a>(fields: &Fields<'a>, key: &'a str) -> Option<i32> {
-    let Some(value) = fields.take(key) else {
-        fields.problem(key, "is required");
-        return None;
-    };
-    match (value.as_i64(), value.as_u64()) {
-        (None, None) => {
-            fields.problem(key, "must be a whole number");
-            None
-        }
-        (number, _) => {
-            let fits = number.and_then(|number| i32::try_from(number).ok());
-            if fits.is_none() {
-                let message = format!("must be {} to {}", i32::MIN, i32::MAX);
-                fields.problems().push_parse(fields.path_of(key), message);
-            }
-            fits
-        }
-    }
-}
-
 /// A credential; required.
-pub(crate) fn required_secret<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Secret> {
+pub(super) fn required_secret<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Secret> {
     fields.take_required_str(key).map(Secret::from)
 }
 
 /// A credential that is sent as a header; required.
-pub(crate) fn required_header_secret<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Secret> {
+pub(super) fn required_header_secret<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Secret> {
     let text = fields.take_required_str(key)?;
     if is_header_value(text.as_bytes()) {
         return Some(Secret::from(text));
@@ -151,10 +133,97 @@ pub(crate) fn required_header_secret<'a>(fields: &Fields<'a>, key: &'a str) -> O
     None
 }
 
+/// A time in ms where 0 is the same as none.
+pub(super) fn timeout_ms<'a>(fields: &Fields<'a>, key: &'a str) -> Option<u64> {
+    fields.take_u64(key).filter(|&ms| ms > 0)
+}
+
+/// HTTP statuses within `range`.
+pub(super) fn statuses<'a>(
+    fields: &Fields<'a>,
+    key: &'a str,
+    range: RangeInclusive<u16>,
+) -> Option<Vec<u16>> {
+    let mut statuses = Vec::new();
+    for (path, item) in fields.take_list(key)? {
+        let status = item.as_u64().and_then(|status| u16::try_from(status).ok());
+        let message = || format!("must be a status of {} to {}", range.start(), range.end());
+        match status {
+            Some(status) if range.contains(&status) => statuses.push(status),
+            None if is_whole(item) => fields.problems().push_parse(path, message()),
+            Some(_) | None => fields.problems().push(path, message()),
+        }
+    }
+    Some(statuses)
+}
+
+/// The mapping at `key`; `None` where there is none.
+pub(super) fn block<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Fields<'a>> {
+    mapping(fields, &fields.path_of(key), fields.take(key)?)
+}
+
+/// The mapping at `key`, which must be there.
+pub(super) fn required_block<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Fields<'a>> {
+    required(fields, key).then(|| block(fields, key)).flatten()
+}
+
+/// `item` as a mapping read like `fields`.
+pub(super) fn mapping<'a>(fields: &Fields<'a>, path: &str, item: &'a Value) -> Option<Fields<'a>> {
+    let problems = fields.problems();
+    if !item.is_object() {
+        problems.push(path, format!("must be a mapping, not {}", kind(item)));
+        return None;
+    }
+    Some(Fields::new(item, path, problems, fields.unknown()))
+}
+
+/// The items of a list that must not be empty; an absent one has none.
+pub(super) fn some_items<'a>(fields: &Fields<'a>, key: &'a str) -> Vec<(String, &'a Value)> {
+    let items = fields.take_list(key);
+    if items.as_ref().is_some_and(Vec::is_empty) {
+        fields.problem(key, "must hold at least one entry");
+    }
+    items.unwrap_or_default()
+}
+
+/// The items of a list that must be there, not empty.
+pub(super) fn items<'a>(fields: &Fields<'a>, key: &'a str) -> Vec<(String, &'a Value)> {
+    if required(fields, key) {
+        some_items(fields, key)
+    } else {
+        Vec::new()
+    }
+}
+
+/// A list of texts, none of them empty; an absent one has none.
+pub(super) fn texts<'a>(fields: &Fields<'a>, key: &'a str) -> Vec<Arc<str>> {
+    texts_of(fields, fields.take_list(key).unwrap_or_default())
+}
+
+/// A list of texts that must be there, not empty, and none of its texts empty.
+pub(super) fn required_texts<'a>(fields: &Fields<'a>, key: &'a str) -> Vec<Arc<str>> {
+    texts_of(fields, items(fields, key))
+}
+
+fn texts_of<'a>(fields: &Fields<'a>, items: Vec<(String, &'a Value)>) -> Vec<Arc<str>> {
+    let mut texts = Vec::with_capacity(items.len());
+    for (path, item) in items {
+        match item.as_str() {
+            Some("") => fields.problems().push(path, "must not be empty"),
+            Some(text) => texts.push(text.into()),
+            None => {
+                let message = format!("must be a string, not {}", kind(item));
+                fields.problems().push(path, message);
+            }
+        }
+    }
+    texts
+}
+
 /// Notes each `null` of `value`'s known fields, for mappings that take none, and ends the reading.
 ///
 /// A field of a newer writer may be `null` in lenient reading.
-pub(crate) fn finish_without_nulls(fields: Fields<'_>, value: &Value) {
+pub(super) fn finish_without_nulls(fields: Fields<'_>, value: &Value) {
     let unknown = fields.unknown_keys();
     for (key, _) in value
         .as_object()

@@ -70,7 +70,8 @@ impl GuardrailAttachment {
             .into();
         let scope = field::required_choice(&fields, "scope_type", &SCOPES);
         let scope_id = read_scope_id(&fields, scope);
-        let priority = field::required_i32(&fields, "priority").unwrap_or(0);
+        field::required(&fields, "priority");
+        let priority = fields.take_i32("priority").unwrap_or(0);
         let enabled = fields.take_bool("enabled").unwrap_or(true);
         // Left out of account: a store holds the rows of one environment.
         fields.take_str("env_id");

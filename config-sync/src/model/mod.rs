@@ -34,7 +34,6 @@ pub mod rate_limit;
 pub mod rate_limit_policy;
 pub mod routing;
 pub mod semantic;
-mod shape;
 pub mod ssl;
 pub mod template;
 mod unenforced;

@@ -9,7 +9,7 @@ use super::glob::{Glob, GlobError};
 use super::labels::TargetLabels;
 use super::provider_key::ProviderKey;
 use super::rate_limit::RateLimit;
-use super::{cidr, refuse_nulls, shape, unenforced};
+use super::{cidr, field, refuse_nulls, unenforced};
 use crate::tree::{Fields, Problems, Unknown, Value};
 
 mod direct;
@@ -144,10 +144,10 @@ impl ModelDocument {
             kind: ModelKind::Direct,
             provider: read_provider(fields).into(),
             model_name: read_model_name(fields, wildcard).into(),
-            provider_key_id: shape::text(fields, "provider_key_id").unwrap_or_default(),
+            provider_key_id: field::text(fields, "provider_key_id").unwrap_or_default(),
             timeout_ms: fields.take_u64("timeout"),
-            stream_timeout_ms: shape::timeout_ms(fields, "stream_timeout"),
-            retries: shape::u32_from(fields, "retries", 0),
+            stream_timeout_ms: field::timeout_ms(fields, "stream_timeout"),
+            retries: fields.take_u32("retries"),
             allowed_cidrs: read_cidrs(fields),
             cost: read_cost(fields),
             rate_limit: RateLimit::read(fields, "rate_limit"),
@@ -168,8 +168,8 @@ impl ModelDocument {
         }
         let live = |key| !marker.dead_knobs().contains(&key);
         let timeout = live("timeout").then(|| fields.take_u64("timeout"));
-        let gap = live("stream_timeout").then(|| shape::timeout_ms(fields, "stream_timeout"));
-        let retries = live("retries").then(|| shape::u32_from(fields, "retries", 0));
+        let gap = live("stream_timeout").then(|| field::timeout_ms(fields, "stream_timeout"));
+        let retries = live("retries").then(|| fields.take_u32("retries"));
         let rate_limit = RateLimit::read(fields, "rate_limit");
         let allowed_cidrs = read_cidrs(fields);
         let document = Self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::origin::{AddressClass, Origin, embeds_credentials};
-use super::{refuse_nulls, shape};
+use super::{field, refuse_nulls};
 use crate::tree::{Fields, Problems, Unknown, Value, kind};
 
 /// Most seconds that clocks may differ.
@@ -36,10 +36,10 @@ impl OidcProvider {
     /// Reads a document. The result is usable only if no problem was noted.
     pub fn read(value: &Value, problems: &Problems, unknown: Unknown) -> Option<Self> {
         let fields = Fields::new(value, "", problems, unknown);
-        let name = shape::text(&fields, "name");
-        let issuer = shape::text(&fields, "issuer");
+        let name = field::text(&fields, "name");
+        let issuer = field::text(&fields, "issuer");
         check_url(&fields, "issuer");
-        let audiences = shape::required_texts(&fields, "audiences");
+        let audiences = field::required_texts(&fields, "audiences");
         let jwks_uri = fields.take_nonempty_str("jwks_uri");
         check_url(&fields, "jwks_uri");
         let identity_claim = fields.take_nonempty_str("identity_claim").unwrap_or("sub");

@@ -229,21 +229,13 @@ fn read_adapter(fields: &Fields<'_>, vendor: &str) -> (Option<Adapter>, bool) {
 }
 
 fn read_api_key(fields: &Fields<'_>, adapter: Option<Adapter>) -> Secret {
-    let (current, former) = (fields.take("api_key"), fields.take("secret"));
-    let (name, value) = match (current, former) {
-        (Some(_), Some(_)) => {
-            fields.problem(
-                "secret",
-                "is the former name of `api_key`: write only one of them",
-            );
-            return Secret::from("");
-        }
-        (Some(value), None) => ("api_key", value),
-        (None, Some(value)) => ("secret", value),
-        (None, None) => {
-            fields.problem("api_key", "is required");
-            return Secret::from("");
-        }
+    let Some(value) = fields.take_renamed("api_key", "secret") else {
+        fields.problem("api_key", "is required");
+        return Secret::from("");
+    };
+    let name = match fields.take("api_key") {
+        Some(_) => "api_key",
+        None => "secret",
     };
     credential::read(value, adapter).unwrap_or_else(|message| {
         fields.problem(name, message);

@@ -1,6 +1,6 @@
 //! Limits of requests, tokens and concurrency. [pure]
 
-use super::shape;
+use super::field;
 use crate::tree::Fields;
 
 /// Limits counted in fixed windows of the wall clock. `None`: unlimited; 0 admits nothing.
@@ -30,7 +30,7 @@ impl RateLimit {
 
     /// The limits at `key`; `None` where there are none.
     pub(super) fn read<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Self> {
-        let block = shape::block(fields, key)?;
+        let block = field::block(fields, key)?;
         let limit = Self {
             tpm: block.take_u64("tpm"),
             tpd: block.take_u64("tpd"),
@@ -49,7 +49,7 @@ impl RateLimit {
             rpd: block.take_u64("rpd"),
             tpm: None,
             tpd: None,
-            concurrency: shape::u32_from(block, "concurrency", 0),
+            concurrency: block.take_u32("concurrency"),
         }
     }
 }

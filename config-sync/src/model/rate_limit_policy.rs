@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::rate_limit::RateLimit;
-use super::{refuse_nulls, shape};
+use super::{field, refuse_nulls};
 use crate::tree::{Fields, Problems, Unknown, Value, kind};
 
 mod condition;
@@ -141,7 +141,7 @@ impl RateLimitPolicy {
     /// Reads a document. The result is usable only if no problem was noted.
     pub fn read(value: &Value, problems: &Problems, unknown: Unknown) -> Option<Self> {
         let fields = Fields::new(value, "", problems, unknown);
-        let name = shape::text(&fields, "name");
+        let name = field::text(&fields, "name");
         let schedules = schedule::read(&fields, "schedules");
         let rule = read_rule(&fields);
         fields.finish();
@@ -178,9 +178,9 @@ fn read_rule(fields: &Fields<'_>) -> Option<PolicyRule> {
 }
 
 fn read_classic(fields: &Fields<'_>) -> Option<ClassicRule> {
-    let scope = shape::choice(fields, "scope", &SCOPES);
-    let scope_ref = shape::text(fields, "scope_ref");
-    let window = shape::choice(fields, "window", &WINDOWS);
+    let scope = field::required_choice(fields, "scope", &SCOPES);
+    let scope_ref = field::text(fields, "scope_ref");
+    let window = field::required_choice(fields, "window", &WINDOWS);
     let max_requests = fields.take_u64_in("max_requests", 1, u64::MAX);
     let max_tokens = fields.take_u64_in("max_tokens", 1, u64::MAX);
     if fields.take("max_requests").is_none() && fields.take("max_tokens").is_none() {
@@ -205,7 +205,7 @@ fn read_classic(fields: &Fields<'_>) -> Option<ClassicRule> {
 }
 
 fn read_conditional(fields: &Fields<'_>) -> Option<ConditionalRule> {
-    shape::required(fields, "limits");
+    field::required(fields, "limits");
     let problems_before = fields.problems().len();
     let limits = RateLimit::read(fields, "limits");
     let is_sound = fields.problems().len() == problems_before;

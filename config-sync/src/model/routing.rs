@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{header, shape};
-use crate::tree::{Fields, Unknown, Value, kind};
+use super::{field, header};
+use crate::tree::{Fields, Unknown};
 
 /// Where the key of a consistent hash is looked for first, unless a group says otherwise.
 const DEFAULT_HASH_HEADER: &str = "x-sluice-routing-key";
@@ -133,10 +133,10 @@ impl Routing {
             targets: read_targets(&fields, strategy),
             strategy,
             hash_on: read_hash_on(&fields, strategy),
-            retries: shape::u32_from(&fields, "retries", 0),
-            max_fallbacks: shape::u32_from(&fields, "max_fallbacks", 0),
+            retries: fields.take_u32("retries"),
+            max_fallbacks: fields.take_u32("max_fallbacks"),
             retry_on_429: fields.take_bool("retry_on_429").unwrap_or(false),
-            fallback_on_statuses: shape::statuses(&fields, "fallback_on_statuses", 400..=599)
+            fallback_on_statuses: field::statuses(&fields, "fallback_on_statuses", 400..=599)
                 .unwrap_or_default(),
             when_all_unavailable: fields
                 .take_choice("when_all_unavailable", &availability)
@@ -151,17 +151,17 @@ fn read_targets(fields: &Fields<'_>, strategy: Strategy) -> Vec<Target> {
     let is_strict = fields.unknown() == Unknown::Refused;
     let mut names = HashSet::new();
     let mut targets = Vec::new();
-    for (path, item) in shape::items(fields, "targets") {
-        let Some(block) = shape::mapping(fields, &path, item) else {
+    for (path, item) in field::items(fields, "targets") {
+        let Some(block) = field::mapping(fields, &path, item) else {
             continue;
         };
-        let model = shape::text(&block, "model");
-        let weight = shape::u32_from(&block, "weight", 0).unwrap_or(1);
+        let model = field::text(&block, "model");
+        let weight = block.take_u32("weight").unwrap_or(1);
         if is_strict && weight == 0 && strategy.is_weighted() {
             block.problem("weight", "must be 1 or more with this strategy");
         }
-        let priority = read_i32(&block, "priority").unwrap_or(0);
-        let tags = shape::texts(&block, "tags");
+        let priority = block.take_i32("priority").unwrap_or(0);
+        let tags = field::texts(&block, "tags");
         if let Some(model) = model {
             if !names.insert(Arc::clone(&model)) && is_strict {
                 block.problem("model", "is a target already");
@@ -178,23 +178,6 @@ fn read_targets(fields: &Fields<'_>, strategy: Strategy) -> Vec<Target> {
     targets
 }
 
-/// A whole number of -2^31 to 2^31 - 1.
-fn read_i32<'a>(fields: &Fields<'a>, key: &'a str) -> Option<i32> {
-    let value = fields.take(key)?;
-    let number = value.as_i64().and_then(|number| i32::try_from(number).ok());
-    if number.is_none() {
-        let path = fields.path_of(key);
-        if matches!(value, Value::Number(number) if !number.is_f64()) {
-            let message = format!("must be {} to {}", i32::MIN, i32::MAX);
-            fields.problems().push_parse(path, message);
-        } else {
-            let message = format!("must be a whole number, not {}", kind(value));
-            fields.problems().push(path, message);
-        }
-    }
-    number
-}
-
 /// Lenient: a source that can yield nothing is left out.
 fn read_hash_on(fields: &Fields<'_>, strategy: Strategy) -> Vec<HashSource> {
     if fields.take("hash_on").is_none() {
@@ -207,8 +190,8 @@ fn read_hash_on(fields: &Fields<'_>, strategy: Strategy) -> Vec<HashSource> {
         fields.problem("hash_on", "is only accepted with strategy consistent_hash");
     }
     let mut sources = Vec::new();
-    for (path, item) in shape::some_items(fields, "hash_on") {
-        if let Some(block) = shape::mapping(fields, &path, item) {
+    for (path, item) in field::some_items(fields, "hash_on") {
+        if let Some(block) = field::mapping(fields, &path, item) {
             sources.extend(read_hash_source(&block));
             block.finish();
         }
@@ -218,7 +201,7 @@ fn read_hash_on(fields: &Fields<'_>, strategy: Strategy) -> Vec<HashSource> {
 
 fn read_hash_source(block: &Fields<'_>) -> Option<HashSource> {
     let is_strict = block.unknown() == Unknown::Refused;
-    let kind = shape::choice(block, "type", &HASH_KINDS);
+    let kind = field::required_choice(block, "type", &HASH_KINDS);
     let name = block.take_str("name");
     let token = || {
         let found = name.filter(|name| header::is_name(name));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shape;
+use super::field;
 use crate::tree::{Fields, Value, kind};
 
 /// How a request finds its target. Nearness is the highest cosine over a route's examples.
@@ -48,11 +48,11 @@ pub enum OnEmbeddingFailure {
 impl Semantic {
     /// Reads the block of a semantic model. The result is usable only if no problem was noted.
     pub(super) fn read(fields: Fields<'_>) -> Option<Self> {
-        let embedding_model = shape::text(&fields, "embedding_model");
-        let default = shape::text(&fields, "default");
-        let threshold = shape::required_block(&fields, "match").and_then(read_match);
+        let embedding_model = field::text(&fields, "embedding_model");
+        let default = field::text(&fields, "default");
+        let threshold = field::required_block(&fields, "match").and_then(read_match);
         let routes = read_routes(&fields, threshold);
-        let embedding_timeout_ms = shape::timeout_ms(&fields, "embedding_timeout_ms");
+        let embedding_timeout_ms = field::timeout_ms(&fields, "embedding_timeout_ms");
         let on_embedding_failure = read_failure(&fields);
         fields.finish();
         threshold?;
@@ -68,8 +68,8 @@ impl Semantic {
 
 /// The threshold; of metric and aggregation there is one each.
 fn read_match(block: Fields<'_>) -> Option<f64> {
-    shape::required(&block, "threshold");
-    let threshold = shape::fraction(&block, "threshold");
+    field::required(&block, "threshold");
+    let threshold = field::number_within(&block, "threshold", 0.0, 1.0);
     block.take_choice("distance_metric", &[("cosine", ())]);
     block.take_choice("aggregation", &[("max", ())]);
     block.finish();
@@ -78,14 +78,14 @@ fn read_match(block: Fields<'_>) -> Option<f64> {
 
 fn read_routes(fields: &Fields<'_>, threshold: Option<f64>) -> Vec<SemanticRoute> {
     let mut routes = Vec::new();
-    for (path, item) in shape::items(fields, "routes") {
-        let Some(block) = shape::mapping(fields, &path, item) else {
+    for (path, item) in field::items(fields, "routes") {
+        let Some(block) = field::mapping(fields, &path, item) else {
             continue;
         };
-        let name = shape::text(&block, "name");
-        let target = shape::text(&block, "target");
-        let examples = shape::required_texts(&block, "examples");
-        let threshold = shape::fraction(&block, "threshold").or(threshold);
+        let name = field::text(&block, "name");
+        let target = field::text(&block, "target");
+        let examples = field::required_texts(&block, "examples");
+        let threshold = field::number_within(&block, "threshold", 0.0, 1.0).or(threshold);
         block.take_str("description");
         block.finish();
         if let (Some(name), Some(target), Some(threshold)) = (name, target, threshold) {
@@ -107,8 +107,8 @@ fn read_failure(fields: &Fields<'_>) -> Option<OnEmbeddingFailure> {
         Some(Value::String(word)) if word == "default" => Some(OnEmbeddingFailure::Default),
         Some(Value::String(word)) if word == "fail" => Some(OnEmbeddingFailure::Fail),
         Some(Value::Object(_)) => {
-            let block = shape::block(fields, KEY)?;
-            let target = shape::text(&block, "target");
+            let block = field::block(fields, KEY)?;
+            let target = field::text(&block, "target");
             block.finish();
             target.map(OnEmbeddingFailure::Target)
         }

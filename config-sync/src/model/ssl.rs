@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 
-use super::shape;
+use super::field;
 use crate::secret::Secret;
 use crate::tree::{Fields, Problems, Unknown, Value};
 
@@ -67,11 +67,11 @@ impl Ssl {
             ("require", ClientVerify::Require),
             ("optional", ClientVerify::Optional),
         ];
-        let name = shape::text(&fields, "name");
+        let name = field::text(&fields, "name");
         let snis = read_snis(&fields);
         let mut pairs: Vec<CertificatePair> = read_pair(&fields).into_iter().collect();
         for (path, item) in fields.take_list("extra").unwrap_or_default() {
-            if let Some(block) = shape::mapping(&fields, &path, item) {
+            if let Some(block) = field::mapping(&fields, &path, item) {
                 pairs.extend(read_pair(&block));
                 block.finish();
             }
@@ -98,7 +98,7 @@ impl Ssl {
 fn read_snis(fields: &Fields<'_>) -> Vec<Sni> {
     let mut known = HashSet::new();
     let mut snis = Vec::new();
-    for (path, item) in shape::items(fields, "snis") {
+    for (path, item) in field::items(fields, "snis") {
         let problem = |message: &str| fields.problems().push(path.as_str(), message);
         match item.as_str().and_then(parse_sni) {
             None => problem(

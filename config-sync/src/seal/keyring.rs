@@ -296,8 +296,7 @@ fn read_entry(fields: &Fields<'_>, env_id: &str, masters: &[MasterKey]) -> Optio
     if fields.take("id").is_none() {
         fields.problem("id", "is required");
     }
-    let id = fields.take_u64_in("id", 1, u64::from(u32::MAX));
-    let id = id.and_then(|id| u32::try_from(id).ok());
+    let id = fields.take_u32_in("id", 1, u32::MAX);
     let (plain, wrapped) = (fields.take_str("key"), fields.take_str("wrapped"));
     if fields.take("key").is_some() == fields.take("wrapped").is_some() {
         fields.problem("key", "exactly one of `key` and `wrapped` is required");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::glob::Glob;
 use super::super::rate_limit::RateLimit;
-use super::super::{read_globs, shape};
+use super::super::{field, read_globs};
 use crate::tree::{Fields, Unknown};
 
 /// The tools a key may use, as `<server>__<tool>`.
@@ -19,9 +19,9 @@ pub struct McpAccess {
 impl McpAccess {
     /// The block at `key`; `None`: the key has no rule of its own.
     pub(super) fn read<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Self> {
-        let block = shape::block(fields, key)?;
+        let block = field::block(fields, key)?;
         if block.unknown() == Unknown::Refused {
-            shape::required(&block, "allow");
+            field::required(&block, "allow");
         } else {
             // A former field.
             block.take("mode");
@@ -39,7 +39,7 @@ impl McpAccess {
 pub(super) fn mcp_rate_limits<'a>(fields: &Fields<'a>, key: &'a str) -> Vec<(Arc<str>, RateLimit)> {
     let mut limits = Vec::new();
     for (path, server, value) in fields.take_entries(key) {
-        if let Some(block) = shape::mapping(fields, &path, value) {
+        if let Some(block) = field::mapping(fields, &path, value) {
             limits.push((server.into(), RateLimit::of_requests(&block)));
             block.finish();
         }

@@ -24,8 +24,7 @@ impl Content {
         let modes = [("metadata_only", false), ("full", true)];
         let is_full = fields.take_choice("content_mode", &modes).unwrap_or(false);
         let bytes_max = fields
-            .take_u64_in("content_max_bytes", 1, CONTENT_BYTES_MAX.into())
-            .and_then(|bytes| u32::try_from(bytes).ok())
+            .take_u32_in("content_max_bytes", 1, CONTENT_BYTES_MAX)
             .unwrap_or(CONTENT_BYTES_DEFAULT);
         if is_full {
             Self::Full { bytes_max }

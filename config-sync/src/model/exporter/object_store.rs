@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::shape;
+use super::super::field;
 use super::credential_ref::CredentialRef;
 use super::endpoint::{Endpoint, PlainHosts};
 use crate::tree::{Fields, Unknown};
@@ -66,9 +66,9 @@ impl ObjectStore {
         let packings = [("gzip", Compression::Gzip), ("none", Compression::None)];
         let stand_ins = &["minio", "azurite", "fake-gcs", "fake-gcs-server"];
         let plain = PlainHosts::read(fields, stand_ins);
-        let provider = shape::choice(fields, "provider", &providers);
-        let bucket = shape::text(fields, "bucket");
-        shape::required(fields, "prefix");
+        let provider = field::required_choice(fields, "provider", &providers);
+        let bucket = field::text(fields, "bucket");
+        field::required(fields, "prefix");
         let prefix = fields.take_str("prefix");
         let region = fields.take_str("region");
         let endpoint = Endpoint::read(fields, "endpoint", &plain);

@@ -4,7 +4,7 @@ use super::super::field;
 use super::super::http_url::{self, HttpUrl};
 use super::remote::{Remote, Streaming};
 use crate::secret::Secret;
-use crate::tree::{Fields, Unknown};
+use crate::tree::{Fields, Unknown, is_whole, kind};
 
 /// Severity from which a category counts as found, where none is written.
 const SEVERITY_THRESHOLD: u8 = 2;
@@ -138,7 +138,8 @@ pub(super) fn read_text_moderation(fields: &Fields<'_>) -> Option<AzureTextModer
 
 /// The categories checked and their thresholds. An empty list asks the service for all of them.
 fn read_categories(fields: &Fields<'_>) -> Vec<(HarmCategory, u8)> {
-    let threshold = field::u32_within(fields, "severity_threshold", 0, SEVERITY_MAX)
+    let threshold = fields
+        .take_u32_in("severity_threshold", 0, SEVERITY_MAX)
         .and_then(|threshold| u8::try_from(threshold).ok())
         .unwrap_or(SEVERITY_THRESHOLD);
     let own = read_own_thresholds(fields);
@@ -169,16 +170,14 @@ fn read_own_thresholds(fields: &Fields<'_>) -> Vec<(HarmCategory, u8)> {
     let mut thresholds = Vec::new();
     for (path, name, value) in fields.take_entries("severity_threshold_by_category") {
         let problems = fields.problems();
-        let threshold = match value.as_u64().map(u8::try_from) {
-            None => {
-                problems.push(path.as_str(), "must be a whole number, 0 or more");
-                continue;
+        let number = value.as_u64().and_then(|number| u8::try_from(number).ok());
+        let Some(threshold) = number else {
+            if is_whole(value) {
+                problems.push_parse(path, "must be 0 to 255");
+            } else {
+                problems.push(path, format!("must be a whole number, not {}", kind(value)));
             }
-            Some(Err(_)) => {
-                problems.push_parse(path.as_str(), "must be 0 to 255");
-                continue;
-            }
-            Some(Ok(threshold)) => threshold,
+            continue;
         };
         match category(name) {
             Some(category) => thresholds.push((category, threshold)),

@@ -91,7 +91,7 @@ fn read_latency_mode(fields: &Fields<'_>) -> Option<LatencyMode> {
             if block.take("timeout_ms").is_none() {
                 block.problem("timeout_ms", "is required");
             }
-            let timeout_ms = field::u32_within(&block, "timeout_ms", 100, 5_000);
+            let timeout_ms = block.take_u32_in("timeout_ms", 100, 5_000);
             timeout_ms.map(|timeout_ms| LatencyMode::Timed { timeout_ms })
         }
     };

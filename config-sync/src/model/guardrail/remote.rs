@@ -21,7 +21,9 @@ pub struct Remote {
 impl Remote {
     pub(super) fn read(fields: &Fields<'_>) -> Self {
         Self {
-            timeout_ms: field::u32_within(fields, "timeout_ms", 1, u32::MAX).unwrap_or(TIMEOUT_MS),
+            timeout_ms: fields
+                .take_u32_in("timeout_ms", 1, u32::MAX)
+                .unwrap_or(TIMEOUT_MS),
             output_fail_open: read_output_fail_open(fields),
         }
     }
@@ -105,9 +107,10 @@ impl Streaming {
     pub(super) fn read(fields: &Fields<'_>, window_max: u32, overlap_default: u32) -> Self {
         let fallback = StreamMode::Window;
         let mode = field::loose_choice(fields, "stream_processing_mode", &STREAM_MODES, fallback);
-        let window_chars =
-            field::u32_within(fields, "window_size", 1, window_max).unwrap_or(window_max);
-        let overlap = field::u32_within(fields, "window_overlap_size", 0, u32::MAX);
+        let window_chars = fields
+            .take_u32_in("window_size", 1, window_max)
+            .unwrap_or(window_max);
+        let overlap = fields.take_u32_in("window_overlap_size", 0, u32::MAX);
         if overlap.is_some_and(|overlap| overlap >= window_chars) {
             fields.problem("window_overlap_size", "must be less than window_size");
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::shape;
+use super::super::field;
 use crate::tree::Fields;
 
 /// When a failing target is left alone, and for how long.
@@ -41,7 +41,7 @@ impl Default for Cooldown {
 impl Cooldown {
     /// The block at `key`; `None` where there is none.
     pub(super) fn read<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Self> {
-        let block = shape::block(fields, key)?;
+        let block = field::block(fields, key)?;
         let unset = Self::default();
         let flag = |key, otherwise| block.take_bool(key).unwrap_or(otherwise);
         let cooldown = Self {
@@ -53,7 +53,7 @@ impl Cooldown {
                 .take_u64_in("max_seconds", 1, u64::MAX)
                 .unwrap_or(unset.max_seconds),
             honor_retry_after: flag("honor_retry_after", unset.honor_retry_after),
-            trigger_statuses: shape::statuses(&block, "trigger_statuses", 100..=599)
+            trigger_statuses: field::statuses(&block, "trigger_statuses", 100..=599)
                 .unwrap_or(unset.trigger_statuses),
             trigger_on_timeout: flag("trigger_on_timeout", unset.trigger_on_timeout),
             trigger_on_transport: flag("trigger_on_transport", unset.trigger_on_transport),
@@ -85,19 +85,19 @@ pub struct BackgroundModelCheck {
 impl BackgroundModelCheck {
     /// The block at `key`; `None` where there is none, or where a problem was noted.
     pub(super) fn read<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Self> {
-        let block = shape::block(fields, key)?;
+        let block = field::block(fields, key)?;
         let number = |key, min| {
-            shape::required(&block, key);
+            field::required(&block, key);
             block.take_u64_in(key, min, u64::MAX)
         };
-        shape::required(&block, "enabled");
+        field::required(&block, "enabled");
         let enabled = block.take_bool("enabled");
         let interval_seconds = number("interval_seconds", 5);
         let timeout_seconds = number("timeout_seconds", 1);
         let max_tokens = number("max_tokens", 1);
         let stale_after_seconds = number("stale_after_seconds", 1);
-        let prompt = shape::text(&block, "prompt");
-        let ignore_statuses = shape::statuses(&block, "ignore_statuses", 100..=599);
+        let prompt = field::text(&block, "prompt");
+        let ignore_statuses = field::statuses(&block, "ignore_statuses", 100..=599);
         block.finish();
         Some(Self {
             enabled: enabled?,
@@ -133,12 +133,12 @@ pub enum PromptCacheTtl {
 impl AutoPromptCaching {
     /// The block at `key`; `None` where there is none, or where a problem was noted.
     pub(super) fn read<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Self> {
-        let block = shape::block(fields, key)?;
+        let block = field::block(fields, key)?;
         let words = [
             ("5m", PromptCacheTtl::FiveMinutes),
             ("1h", PromptCacheTtl::OneHour),
         ];
-        shape::required(&block, "enabled");
+        field::required(&block, "enabled");
         let enabled = block.take_bool("enabled");
         let ttl = block.take_choice("ttl", &words).unwrap_or_default();
         block.finish();
@@ -161,9 +161,9 @@ pub struct Embedding {
 impl Embedding {
     /// The block at `key`; `None` where there is none, or where a problem was noted.
     pub(super) fn read<'a>(fields: &Fields<'a>, key: &'a str) -> Option<Self> {
-        let block = shape::block(fields, key)?;
-        shape::required(&block, "dimensions");
-        let dimensions = shape::u32_from(&block, "dimensions", 1);
+        let block = field::block(fields, key)?;
+        field::required(&block, "dimensions");
+        let dimensions = block.take_u32_in("dimensions", 1, u32::MAX);
         let normalize = block.take_bool("normalize").unwrap_or(true);
         block.finish();
         Some(Self {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::super::ensemble::Ensemble;
+use super::super::field;
 use super::super::routing::Routing;
 use super::super::semantic::{OnEmbeddingFailure, Semantic};
-use super::super::shape;
 use crate::tree::{Fields, Unknown};
 
 /// What stands behind a model's name.
@@ -163,7 +163,7 @@ impl Marker {
 
     /// Reads the block.
     pub(super) fn read(self, fields: &Fields<'_>) -> Option<ModelKind> {
-        let block = shape::block(fields, self.key())?;
+        let block = field::block(fields, self.key())?;
         match self {
             Self::Routing => Some(ModelKind::Routing(Box::new(Routing::read(block)))),
             Self::Ensemble => Ensemble::read(block).map(Box::new).map(ModelKind::Ensemble),

@@ -144,7 +144,10 @@ fn each_mistake_is_named_by_its_field_and_never_quoted() {
             json!({"api_key": "canary\n"}),
             "api_key: must not hold line breaks",
         ),
-        (json!({"secret": "canary"}), "secret: is the former name"),
+        (
+            json!({"secret": "canary"}),
+            "api_key: `api_key` and its former name `secret` are mutually",
+        ),
         (
             json!({"adapter": "canary"}),
             "adapter: must be one of openai, anthropic,",

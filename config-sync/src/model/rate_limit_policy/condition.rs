@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
-use super::super::shape;
+use super::super::field;
 use crate::tree::{Fields, Value, kind};
 
 /// Deepest node; the top level is 1.
@@ -182,7 +182,7 @@ fn read_nodes<'a>(
     leaves: &mut usize,
 ) -> Vec<Condition> {
     let nodes = items.into_iter().filter_map(|(path, item)| {
-        let block = shape::mapping(fields, &path, item)?;
+        let block = field::mapping(fields, &path, item)?;
         if depth > DEPTH_MAX {
             let message = format!("must not be nested deeper than {DEPTH_MAX}");
             block.problems().push(path, message);
@@ -226,8 +226,8 @@ fn read_group(
     negated: bool,
 ) -> Option<Group> {
     let words = [("and", Logic::And), ("or", Logic::Or)];
-    let logic = shape::choice(block, "logic", &words);
-    let items = shape::items(block, "children");
+    let logic = field::required_choice(block, "logic", &words);
+    let items = field::items(block, "children");
     let children = read_nodes(block, items, depth + 1, leaves);
     Some(Group {
         logic: logic?,
@@ -237,13 +237,13 @@ fn read_group(
 }
 
 fn read_leaf(block: &Fields<'_>, negated: bool) -> Option<Leaf> {
-    let dimension = shape::choice(block, "dimension", &DIMENSIONS);
+    let dimension = field::required_choice(block, "dimension", &DIMENSIONS);
     let known = match dimension {
         Some(dimension) if !dimension.takes_patterns() => OPERATORS.get(..PLAIN_OPERATORS),
         Some(_) | None => None,
     };
-    let operator = shape::choice(block, "operator", known.unwrap_or(&OPERATORS));
-    if !shape::required(block, "value") {
+    let operator = field::required_choice(block, "operator", known.unwrap_or(&OPERATORS));
+    if !field::required(block, "value") {
         return None;
     }
     let test = match operator? {
@@ -276,7 +276,7 @@ fn read_text<'a>(block: &Fields<'a>) -> Option<&'a str> {
 }
 
 fn read_values(block: &Fields<'_>) -> Vec<Arc<str>> {
-    let values = shape::required_texts(block, "value");
+    let values = field::required_texts(block, "value");
     if values.len() > VALUES_MAX {
         block.problem("value", format!("must hold at most {VALUES_MAX} entries"));
     }

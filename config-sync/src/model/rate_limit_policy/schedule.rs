@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::{Date, Month, Weekday};
 
-use super::super::shape;
+use super::super::field;
 use crate::tree::{Fields, Unknown};
 
 const MINUTES_PER_DAY: u16 = 24 * 60;
@@ -75,7 +75,7 @@ const WITHOUT_AREA: [&str; 41] = [
 pub(super) fn read<'a>(fields: &Fields<'a>, key: &'a str) -> Vec<Schedule> {
     let items = fields.take_list(key).unwrap_or_default();
     let schedules = items.into_iter().filter_map(|(path, item)| {
-        let block = shape::mapping(fields, &path, item)?;
+        let block = field::mapping(fields, &path, item)?;
         let schedule = read_one(&block, &path);
         block.finish();
         schedule
@@ -85,7 +85,7 @@ pub(super) fn read<'a>(fields: &Fields<'a>, key: &'a str) -> Vec<Schedule> {
 
 fn read_one(block: &Fields<'_>, path: &str) -> Option<Schedule> {
     let is_strict = block.unknown() == Unknown::Refused;
-    let timezone = shape::text(block, "timezone");
+    let timezone = field::text(block, "timezone");
     if is_strict && timezone.as_ref().is_some_and(|name| !may_be_timezone(name)) {
         let message = "must be an IANA time zone such as Europe/Berlin or UTC";
         block.problem("timezone", message);
@@ -143,7 +143,7 @@ fn read_days(block: &Fields<'_>, path: &str) -> Option<Days> {
 
 fn read_weekdays(block: &Fields<'_>) -> Option<Vec<Weekday>> {
     let mut days = Vec::new();
-    for (path, item) in shape::items(block, "days_of_week") {
+    for (path, item) in field::items(block, "days_of_week") {
         let word = item.as_str();
         match WEEKDAYS.iter().find(|(known, _)| Some(*known) == word) {
             Some((_, day)) if days.contains(day) => {}
@@ -159,7 +159,7 @@ fn read_weekdays(block: &Fields<'_>) -> Option<Vec<Weekday>> {
 }
 
 fn read_dates(block: &Fields<'_>) -> Option<Vec<Date>> {
-    let items = shape::items(block, "dates");
+    let items = field::items(block, "dates");
     if items.is_empty() {
         return None;
     }

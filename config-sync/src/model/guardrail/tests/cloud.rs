@@ -110,7 +110,7 @@ fn azure_text_moderation_rules_are_checked() {
         azure(json!({"severity_threshold_by_category": {"Hate": 255}}), OK),
         azure(
             json!({"severity_threshold_by_category": {"Hate": -1}}),
-            "severity_threshold_by_category.Hate: must be a whole",
+            "severity_threshold_by_category.Hate: must be 0 to 255",
         ),
         loose(
             json!({"severity_threshold_by_category": {"Spam": 1}}),
@@ -148,7 +148,7 @@ fn azure_text_moderation_rules_are_checked() {
         ),
         azure(
             json!({"window_overlap_size": -1}),
-            "window_overlap_size: must be a whole",
+            "window_overlap_size: must be 0 to 4294967295",
         ),
         azure(
             json!({"max_buffer_bytes": 0}),
