@@ -10,7 +10,6 @@ use super::keyring::Keyring;
 use super::paths::{SecretPlace, secrets_in};
 use super::scope::Scope;
 use crate::collection::Collection;
-use crate::decode::OpenSecrets;
 use crate::document::Document;
 use crate::model::labels::printable;
 use crate::tree::Value;

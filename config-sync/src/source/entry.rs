@@ -5,14 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::collection::Collection;
-use crate::decode::OpenSecrets;
 use crate::document::Document;
 use crate::id;
 use crate::interpolate::{Env, interpolate_tree};
 use crate::model::glob::Glob;
 use crate::model::labels::printable;
 use crate::references::{attachment_label, identity, identity_fields};
-use crate::seal::refuse_sealed;
+use crate::seal::{OpenSecrets, open_document};
 use crate::tree::{Map, Problem, Problems, Value, kind};
 
 /// Longest name quoted in a report, in bytes.
@@ -96,11 +95,7 @@ impl Entry {
             return;
         }
         let (collection, id) = (self.collection, self.id());
-        let document = self.document.value_mut();
-        let opened = match opener {
-            Some(opener) => opener.open_document(collection, &id, document),
-            None => refuse_sealed(collection, document),
-        };
+        let opened = open_document(opener, collection, &id, self.document.value_mut());
         if let Err(message) = opened {
             self.problems.push("", message);
         }

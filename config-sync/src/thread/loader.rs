@@ -14,7 +14,7 @@ use crate::decode::RejectionKind;
 use crate::disk::{self, CachedView};
 use crate::publish::Publisher;
 use crate::source::store::{Batch, Listing, Sink};
-use crate::state::{Changed, Hashes, Rejected, StaleRow, State};
+use crate::state::{Changed, Hashes, Rejected, State};
 use crate::status::{ConfigStatus, Origin, Update};
 
 /// Least time between two hashings after single changes.
@@ -61,14 +61,10 @@ impl Loader {
         match disk::load(&path, &self.prefix) {
             Ok(cached) => {
                 let (rows, revision) = (cached.rows.len(), cached.revision);
-                let stale = cached.stale.into_iter().map(|stale| StaleRow {
-                    row: stale.row,
-                    since_unix_secs: stale.since_unix_secs,
-                });
                 let start = Instant::now();
                 let changed = self
                     .state
-                    .restore(cached.rows, stale.collect(), revision, now());
+                    .restore(cached.rows, cached.stale, revision, now());
                 tracing::info!(
                     path = %path.display(),
                     rows,

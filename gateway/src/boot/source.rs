@@ -1,7 +1,7 @@
 //! The one source of resources, running: a file, or a store that is followed. [boot]
 
-use config_sync::decode::OpenSecrets;
 use config_sync::publish::{Publisher, SnapshotCell};
+use config_sync::seal::OpenSecrets;
 use config_sync::snapshot::Snapshot;
 use config_sync::source::etcd;
 use config_sync::status::ConfigStatus;

@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use config_sync::export::{self, Secrets};
+use config_sync::seal::OpenSecrets;
 
 use super::store::{Named, warn};
 use super::{OperatorError, because};
@@ -18,12 +19,14 @@ use crate::cli::ExportArgs;
 /// The store cannot be read, or the file not written.
 pub fn export(args: &ExportArgs) -> Result<bool, OperatorError> {
     let named = Named::by(&args.store)?;
+    let sealer = named.sealer()?;
+    let opener = sealer.as_ref().map(|sealer| sealer as &dyn OpenSecrets);
     let listing = named.list()?;
     let secrets = match args.reveal_secrets {
         true => Secrets::Revealed,
         false => Secrets::AsVariables,
     };
-    let made = export::export(&listing.rows, &named.options.prefix, secrets);
+    let made = export::export(&listing.rows, &named.options.prefix, secrets, opener);
     if args.reveal_secrets {
         warn("the file holds credentials in plain text".to_owned());
     }

@@ -1,6 +1,6 @@
 //! `sluice validate --etcd`: what a gateway would make of the rows of a store. [boot]
 
-use config_sync::decode::OpenSecrets;
+use config_sync::seal::OpenSecrets;
 use config_sync::state::{Rejected, Report, State};
 use serde_json::{Value, json};
 
