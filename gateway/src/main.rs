@@ -50,8 +50,15 @@ fn run(config: &Path) -> ExitCode {
 }
 
 fn check(config: &Path) -> ExitCode {
-    match settings::load(config, settings::process_env()) {
-        Ok((_, warnings)) => {
+    let checked = settings::load(config, settings::process_env())
+        .map_err(|error| error.to_string())
+        .and_then(|(settings, mut warnings)| {
+            let mut warn = |warning| warnings.push(warning);
+            settings::store::sealer(&settings.secrets, &settings.env_id, &mut warn)?;
+            Ok(warnings)
+        });
+    match checked {
+        Ok(warnings) => {
             for warning in warnings {
                 eprintln!("warning: {warning}");
             }
