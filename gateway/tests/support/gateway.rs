@@ -98,6 +98,19 @@ impl Setup {
         self
     }
 
+    /// Takes its resources from the store at `etcd` instead of the file.
+    #[must_use]
+    pub fn following(self, etcd: SocketAddr) -> Self {
+        self.with("etcd.endpoints", vec![format!("http://{etcd}")])
+    }
+
+    /// Starts the gateway and waits until it has a configuration.
+    pub fn start_ready(self) -> Gateway {
+        let gateway = self.start();
+        gateway.until_ready();
+        gateway
+    }
+
     /// Starts the gateway and waits until it serves.
     pub fn start(self) -> Gateway {
         let mut gateway = self.spawn();
@@ -129,7 +142,9 @@ impl Setup {
         let resources = dir.path().join("resources.yaml");
         let (name, text) = self.config_text.unwrap_or(("config.json", ""));
         let config = dir.path().join(name);
-        self.config["resources_file"] = resources.to_str().into();
+        if self.config.get("etcd").is_none() {
+            self.config["resources_file"] = resources.to_str().into();
+        }
         if self.config["observability"]["access_log_output"].is_null() {
             let access_log = dir.path().join("access.log");
             self.config["observability"]["access_log_output"] = access_log.to_str().into();
@@ -212,6 +227,23 @@ impl Gateway {
         let mut raw = Raw::connect(self.status_addr);
         raw.send(format!("GET {path} HTTP/1.1\r\nhost: s\r\nconnection: close\r\n\r\n").as_bytes());
         raw.response()
+    }
+
+    /// Waits until a configuration is served.
+    pub fn until_ready(&self) {
+        wait_for("a configuration", || {
+            (self.status_page("/status/ready").status == 200).then_some(())
+        });
+    }
+
+    /// What `/status/config` says.
+    pub fn config(&self) -> Value {
+        self.status_page("/status/config").json()
+    }
+
+    /// Waits until `/status/config` says what `probe` looks for.
+    pub fn config_until(&self, what: &str, probe: impl Fn(&Value) -> bool) -> Value {
+        wait_for(what, || Some(self.config()).filter(&probe))
     }
 
     /// The value of one series of the scrape: the sum of the samples whose name and labels contain

@@ -10,6 +10,7 @@
 pub mod black_hole;
 pub mod gateway;
 pub mod raw;
+pub mod store;
 pub mod tls;
 
 pub use black_hole::BlackHole;
