@@ -11,9 +11,9 @@ use crate::support::gateway::{CALLER_KEY, UPSTREAM_KEY};
 use crate::support::{Engine, Gateway, Setup, mock, upstream_requests, wait_for};
 
 const WRONG_KEY: &str = "sk-wrong-canary-0d41";
-const DISABLED_KEY: &str = "sk-disabled-canary-66f2";
-const HEADER: &str = "default-header-canary-3b90";
-const FIELD: &str = "default-field-canary-a1c7";
+pub(crate) const DISABLED_KEY: &str = "sk-disabled-canary-66f2";
+pub(crate) const HEADER: &str = "default-header-canary-3b90";
+pub(crate) const FIELD: &str = "default-field-canary-a1c7";
 const COOKIE: &str = "cookie-canary-58e2";
 const QUERY: &str = "query-canary-f00b";
 const PROMPT: &str = "prompt-canary-77aa";
@@ -22,7 +22,7 @@ const PROXY_AUTH: &str = "cHJveHktY2FuYXJ5";
 const GENERATED: &str = "generated-canary-e5d3";
 
 /// Never in anything that the gateway says to anybody but the upstream.
-const CREDENTIALS: [&str; 8] = [
+pub(crate) const CREDENTIALS: [&str; 8] = [
     CALLER_KEY,
     UPSTREAM_KEY,
     WRONG_KEY,
@@ -35,7 +35,7 @@ const CREDENTIALS: [&str; 8] = [
 /// Never in anything for operators; a caller gets back what is his own.
 const PRIVATE: [&str; 4] = [COOKIE, QUERY, PROMPT, GENERATED];
 
-fn setup(engine: Engine, mock: SocketAddr) -> Setup {
+pub(crate) fn setup(engine: Engine, mock: SocketAddr) -> Setup {
     let mut setup = Setup::new(engine, mock)
         .with("observability.log_level", "trace")
         .with("proxy.request_body_limit_bytes", 4096)
@@ -179,7 +179,7 @@ fn broken_bodies() -> Vec<Vec<u8>> {
 const PATHS: [&str; 3] = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
 
 /// Drives every path there is; returns what callers were told.
-fn drive(gateway: &Gateway) -> Vec<Vec<u8>> {
+pub(crate) fn drive(gateway: &Gateway) -> Vec<Vec<u8>> {
     let mut told = Vec::new();
     let bearer = format!("authorization: Bearer {CALLER_KEY}");
     let good = [bearer.clone(), format!("x-api-key: {CALLER_KEY}")];
@@ -252,13 +252,13 @@ fn drive(gateway: &Gateway) -> Vec<Vec<u8>> {
     told
 }
 
-fn holds(text: &str, canary: &str) -> bool {
+pub(crate) fn holds(text: &str, canary: &str) -> bool {
     text.to_ascii_lowercase()
         .contains(&canary.to_ascii_lowercase())
 }
 
 /// Everything that operators and their tools read.
-fn operators_see(gateway: &Gateway) -> Vec<(&'static str, String)> {
+pub(crate) fn operators_see(gateway: &Gateway) -> Vec<(&'static str, String)> {
     let page = |path: &str| gateway.status_page(path).text().to_owned();
     let read = |path: String| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
     let pid = gateway.child.id();
@@ -281,7 +281,7 @@ fn operators_see(gateway: &Gateway) -> Vec<(&'static str, String)> {
     seen
 }
 
-fn no_canary(gateway: &Gateway) {
+pub(crate) fn no_canary(gateway: &Gateway) {
     for (place, text) in operators_see(gateway) {
         assert!(!text.is_empty(), "{place}");
         for canary in CREDENTIALS.iter().chain(&PRIVATE) {

@@ -30,6 +30,8 @@ mod store_cache;
 mod store_changes;
 mod store_load;
 mod store_outage;
+mod store_rows;
+mod store_secrets;
 mod streams;
 mod upstream_faults;
 mod upstream_tls;
