@@ -63,9 +63,24 @@ nextest:
 soak:
 	$(CARGO) nextest run --release --locked -p gateway --run-ignored ignored-only
 
-fuzz:
-	cd gateway/fuzz && for target in $$($(CARGO) fuzz list); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+## Seconds per target, and the targets; `make fuzz FUZZ_SECS=3600 FUZZ_TARGETS=resource` for one of them.
+FUZZ_SECS := 60
+FUZZ_TARGETS = $$($(CARGO) fuzz list)
+## What is found grows gateway/fuzz/corpus/; the first failure ends it and stays in gateway/fuzz/artifacts/.
+fuzz: fuzzer $(MISSING_PROTOC)
+	cd gateway/fuzz && for target in $(FUZZ_TARGETS); do \
+		mkdir -p corpus/$$target; \
+		dictionary=dictionaries/$$target.dict; \
+		$(CARGO) +nightly fuzz run $$target corpus/$$target $$(ls -d seeds/$$target 2>/dev/null) -- \
+			-max_total_time=$(FUZZ_SECS) -timeout=10 $$([ ! -f $$dictionary ] || echo -dict=$$dictionary) \
+			|| exit 1; done
+
+.PHONY: fuzzer
+## libFuzzer needs the nightly compiler, nothing else does.
+fuzzer:
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || rustup toolchain install nightly --profile minimal || \
+		{ echo "please install a nightly compiler that \`cargo +nightly\` finds" >&2; exit 1; }
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
 
 ## Licences, duplicates, sources and advisories; needs `cargo install cargo-deny`.
 deny:
