@@ -9,7 +9,7 @@ use super::{Secrets, Variable};
 use crate::collection::Collection;
 use crate::document::Document;
 use crate::model::Template;
-use crate::source::file::has_credentials;
+use crate::model::embeds_credentials;
 use crate::tree::Value;
 
 /// The credentials found so far.
@@ -173,7 +173,7 @@ fn is_secret(collection: Collection, path: &[&str], text: &str) -> bool {
         ) => true,
         _ => false,
     };
-    by_place || is_url(text) && has_credentials(text)
+    by_place || is_url(text) && embeds_credentials(text)
 }
 
 /// A header value that only says what to fill in.

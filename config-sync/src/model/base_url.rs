@@ -1,15 +1,15 @@
 //! Where an upstream is, resolved once per provider key. [pure]
 
-use std::fmt;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+pub use super::origin::UrlError;
+use super::origin::{Authority, Parts, is_path_byte};
 use super::provider_key::{Adapter, KeyTls};
 
-/// Longest base URL, in bytes.
-const URL_BYTES_MAX: usize = 2048;
+/// OpenAI's own host.
+const OPENAI_HOST: &str = "api.openai.com";
 
 /// The path suffixes that the gateway itself appends on the OpenAI wire, longest match first. An
 /// operator who pastes a whole endpoint URL as base means the part before it.
@@ -55,39 +55,6 @@ pub struct BaseUrl {
     pub pool_key: u128,
 }
 
-/// Why a text is no base URL. Holds nothing of the text, which may carry a credential.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum UrlError {
-    /// Neither `http://` nor `https://`.
-    Scheme,
-    /// `user@` or `user:password@`.
-    UserInfo,
-    /// A `?` or `#`.
-    QueryOrFragment,
-    /// No host, or characters that no host has.
-    Host,
-    /// Not 1 to 65535.
-    Port,
-    /// Characters that a path must percent-encode.
-    Path,
-    /// Over the length limit.
-    TooLong,
-}
-
-impl fmt::Display for UrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Scheme => "must start with http:// or https://",
-            Self::UserInfo => "must not hold a user name or password",
-            Self::QueryOrFragment => "must not hold a query or fragment",
-            Self::Host => "must hold a host name or IP address (international names in punycode)",
-            Self::Port => "must hold a port of 1 to 65535, or none",
-            Self::Path => "must percent-encode blanks and other special characters of its path",
-            Self::TooLong => "must be at most 2048 bytes",
-        })
-    }
-}
-
 /// The base for a provider key; `None` where there is none and the vendor has no default.
 ///
 /// `vendor` is the key's `provider`; an empty one counts as the adapter's own vendor. No other
@@ -108,9 +75,7 @@ pub fn resolve(
     match adapter {
         Some(Adapter::Openai) => Ok(given
             .map(Parsed::openai)
-            .or_else(|| {
-                is_own(&vendor, "openai").then(|| Parsed::of_vendor("api.openai.com", "/v1"))
-            })
+            .or_else(|| is_own(&vendor, "openai").then(|| Parsed::of_vendor(OPENAI_HOST, "/v1")))
             .map(|base| base.finish(tls))),
         Some(Adapter::Anthropic) => Ok(given
             .map(|base| base.without_endpoint(&ANTHROPIC_ENDPOINTS))
@@ -130,52 +95,34 @@ fn is_own(vendor: &str, own: &str) -> bool {
 #[derive(Debug)]
 struct Parsed {
     https: bool,
-    host: String,
-    is_ipv6: bool,
-    port: u16,
+    authority: Authority,
     path: String,
 }
 
 impl Parsed {
     fn parse(url: &str) -> Result<Self, UrlError> {
-        if url.len() > URL_BYTES_MAX {
-            return Err(UrlError::TooLong);
-        }
-        let (scheme, rest) = url.split_once("://").ok_or(UrlError::Scheme)?;
-        let https = match scheme.to_ascii_lowercase().as_str() {
-            "https" => true,
-            "http" => false,
-            _ => return Err(UrlError::Scheme),
-        };
-        if rest.contains(['?', '#']) {
+        let parts = Parts::of(url)?;
+        if parts.query.is_some() || parts.fragment.is_some() {
             return Err(UrlError::QueryOrFragment);
         }
-        let (authority, path) = match rest.find('/') {
-            Some(slash) => rest.split_at(slash),
-            None => (rest, ""),
-        };
-        if authority.contains('@') {
+        if parts.user_info.is_some() {
             return Err(UrlError::UserInfo);
         }
-        let (host, is_ipv6, port) = split_authority(authority)?;
-        if !path.bytes().all(is_path_byte) {
+        let authority = Authority::parse(parts.host_and_port)?;
+        if !parts.path.bytes().all(is_path_byte) {
             return Err(UrlError::Path);
         }
         Ok(Self {
-            https,
-            host,
-            is_ipv6,
-            port: port.unwrap_or(default_port(https)),
-            path: path.trim_end_matches('/').to_owned(),
+            https: parts.https,
+            authority,
+            path: parts.path.trim_end_matches('/').to_owned(),
         })
     }
 
     fn of_vendor(host: &str, path: &str) -> Self {
         Self {
             https: true,
-            host: host.to_owned(),
-            is_ipv6: false,
-            port: default_port(true),
+            authority: Authority::of_name(host),
             path: path.to_owned(),
         }
     }
@@ -194,28 +141,20 @@ impl Parsed {
     /// The OpenAI wire's base: `/v1` belongs to it, and is added for OpenAI's own host only.
     fn openai(self) -> Self {
         let mut base = self.without_endpoint(&OPENAI_ENDPOINTS);
-        let bare = base.path.is_empty() && base.port == default_port(base.https);
-        if bare && base.host == "api.openai.com" {
+        let is_own_host = base.authority.header_value(base.https) == OPENAI_HOST;
+        if base.path.is_empty() && is_own_host {
             base.path.push_str("/v1");
         }
         base
     }
 
     fn finish(self, tls: &KeyTls) -> BaseUrl {
-        let mut authority = if self.is_ipv6 {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
-        if self.port != default_port(self.https) {
-            authority.push_str(&format!(":{}", self.port));
-        }
         BaseUrl {
             pool_key: self.pool_key(tls),
             https: self.https,
-            host: self.host.into(),
-            port: self.port,
-            authority: authority.into(),
+            port: self.authority.port(self.https),
+            authority: self.authority.header_value(self.https).into(),
+            host: self.authority.host.into(),
             path: self.path.into(),
         }
     }
@@ -223,9 +162,9 @@ impl Parsed {
     fn pool_key(&self, tls: &KeyTls) -> u128 {
         let mut hash = Sha256::new();
         hash.update([u8::from(self.https), u8::from(tls.verify)]);
-        hash.update(self.port.to_be_bytes());
+        hash.update(self.authority.port(self.https).to_be_bytes());
         // Neither field can hold a NUL, so the separator keeps them apart.
-        hash.update(self.host.as_bytes());
+        hash.update(self.authority.host.as_bytes());
         hash.update([0]);
         hash.update(tls.ca_cert.as_deref().unwrap_or("").as_bytes());
         let digest: [u8; 32] = hash.finalize().into();
@@ -234,49 +173,6 @@ impl Parsed {
             .take(16)
             .fold(0, |key, &byte| key << 8 | u128::from(byte))
     }
-}
-
-/// Host, whether it is an IPv6 address, and the port if one is written.
-fn split_authority(authority: &str) -> Result<(String, bool, Option<u16>), UrlError> {
-    if let Some(bracketed) = authority.strip_prefix('[') {
-        let (address, rest) = bracketed.split_once(']').ok_or(UrlError::Host)?;
-        let address: Ipv6Addr = address.parse().map_err(|_| UrlError::Host)?;
-        let port = match rest.strip_prefix(':') {
-            Some(port) => Some(parse_port(port)?),
-            None if rest.is_empty() => None,
-            None => return Err(UrlError::Host),
-        };
-        return Ok((address.to_string(), true, port));
-    }
-    let (host, port) = match authority.split_once(':') {
-        Some((host, port)) => (host, Some(parse_port(port)?)),
-        None => (authority, None),
-    };
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let starts_well = host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
-    if !starts_well || !host.bytes().all(legal) || host.contains("..") || host.len() > 253 {
-        return Err(UrlError::Host);
-    }
-    Ok((host.to_ascii_lowercase(), false, port))
-}
-
-fn parse_port(text: &str) -> Result<u16, UrlError> {
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(UrlError::Port);
-    }
-    match text.parse() {
-        Ok(0) | Err(_) => Err(UrlError::Port),
-        Ok(port) => Ok(port),
-    }
-}
-
-fn default_port(https: bool) -> u16 {
-    if https { 443 } else { 80 }
-}
-
-/// A byte of a path, its slashes and percent signs included (RFC 3986, 3.3).
-fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:@".contains(&byte)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::base_url::UrlError;
 use super::http_url::HttpUrl;
+use super::origin::UrlError;
 use super::{cidr, field};
 use crate::tree::{Fields, Problems, Unknown, Value, kind};
 

@@ -43,6 +43,7 @@ pub use base_url::BaseUrl;
 pub use glob::Glob;
 pub use labels::{CallerLabels, TargetLabels};
 pub use model::{Cost, Model, ModelDocument, ModelKind};
+pub(crate) use origin::embeds_credentials;
 pub use provider_key::{
     Adapter, BodyPolicy, DoneMarker, HeaderPolicy, KeyTls, ProviderKey, ProviderKeyDocument,
 };

@@ -10,16 +10,6 @@ use crate::model::model::VIRTUAL_KINDS;
 use crate::references::{self, By, Site, identity, noun};
 use crate::tree::Value;
 
-/// Query keys whose value is a credential.
-const CREDENTIAL_KEYS: [&str; 6] = [
-    "access_token",
-    "token",
-    "client_secret",
-    "password",
-    "api_key",
-    "apikey",
-];
-
 /// Notes on each entry where it does not fit the others.
 pub(super) fn check(entries: &mut [Entry], index: &Index) {
     let groups = model_groups(entries);
@@ -29,7 +19,6 @@ pub(super) fn check(entries: &mut [Entry], index: &Index) {
             entry.refuse(&path, message);
         }
         direct_targets(entry, &groups);
-        no_credentials_in_urls(entry);
     }
     unique_credentials(entries);
     unique_attachments(entries);
@@ -107,39 +96,6 @@ fn direct_targets(entry: &mut Entry, groups: &HashSet<String>) {
     }
 }
 
-/// Addresses that are shown to others, or fetched by a cache that keeps them.
-fn no_credentials_in_urls(entry: &mut Entry) {
-    let fields: &[&str] = match entry.collection {
-        Collection::OidcProviders => &["issuer", "jwks_uri"],
-        Collection::McpAuthSettings => &["resource_url"],
-        _ => return,
-    };
-    for field in fields {
-        let text = entry.value().get(field).and_then(Value::as_str);
-        if text.is_some_and(has_credentials) && !entry.is_muted(field) {
-            let message = format!("`{field}` must not embed credentials");
-            entry.refuse(field, message);
-        }
-    }
-}
-
-/// Whether a URL has a user, or a query key that names a credential.
-pub(crate) fn has_credentials(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else {
-        return false;
-    };
-    let rest = rest.split('#').next().unwrap_or("");
-    let authority = rest.split(['/', '?', '\\']).next().unwrap_or("");
-    let query = rest.split_once('?').map_or("", |(_, query)| query);
-    authority.contains('@')
-        || query.split('&').any(|pair| {
-            let key = pair.split('=').next().unwrap_or("");
-            CREDENTIAL_KEYS
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(key))
-        })
-}
-
 /// Notes each key that shares its hash, or its JWT subject and provider, with an earlier one.
 fn unique_credentials(entries: &[Entry]) {
     let mut hashes: HashMap<String, &Entry> = HashMap::new();
@@ -215,28 +171,4 @@ fn of(entries: &[Entry], collection: Collection) -> impl Iterator<Item = &Entry>
     entries
         .iter()
         .filter(move |entry| entry.collection == collection)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_in_addresses_are_recognised() {
-        let cases = [
-            ("https://h/p?x=1#f", false),
-            ("https://h/a@b", false),
-            ("https://h/?tokens=1", false),
-            ("https://h/#?token=1", false),
-            ("not a url?token=x", false),
-            ("https://user@h/", true),
-            ("https://user:pw@h", true),
-            ("https://h/?a=b&Access_Token=x", true),
-            ("https://h?apikey", true),
-            ("https://h?a#token=x", false),
-        ];
-        for (url, want) in cases {
-            assert_eq!(has_credentials(url), want, "{url}");
-        }
-    }
 }

@@ -19,8 +19,6 @@ use crate::model::labels::printable;
 use crate::snapshot::Snapshot;
 use crate::tree::{Value, kind};
 
-pub(crate) use super::check::has_credentials;
-
 /// Largest resources file, in bytes. It is held in memory several times while it is loaded.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Longest unknown key shown in a report, in bytes.

@@ -1,3 +1,4 @@
+use super::super::origin::URL_BYTES_MAX;
 use super::*;
 
 fn tls() -> KeyTls {

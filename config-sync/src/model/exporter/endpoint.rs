@@ -48,7 +48,7 @@ impl PlainHosts {
 
     /// Whether `text` is such a host, with or without a port.
     pub(super) fn admits_text(&self, text: &str) -> bool {
-        Authority::parse(text).is_some_and(|authority| self.admits(&authority))
+        Authority::parse(text).is_ok_and(|authority| self.admits(&authority))
     }
 }
 

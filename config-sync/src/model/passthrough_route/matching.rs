@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use super::super::origin::is_segment_byte;
+
 /// First segments of paths that are the gateway's own, or could be.
 const RESERVED_SEGMENTS: [&str; 10] = [
     "v1",
@@ -103,11 +105,6 @@ fn decodes_to(segment: &str, plain: &str) -> bool {
 fn hex_digit(byte: u8) -> Option<u8> {
     let digit = char::from(byte).to_digit(16)?;
     u8::try_from(digit).ok()
-}
-
-/// A byte of a path segment (RFC 3986, 3.3), its percent signs included.
-fn is_segment_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@".contains(&byte)
 }
 
 /// A host, or all hosts of one more label.

@@ -329,11 +329,10 @@ fn what_does_not_fit_is_refused_and_what_does_is_not() {
             &["mcp_auth_settings[1]: at most one entry is accepted in this collection"],
         ),
         (
-            "mcp_auth_settings: [{anonymous: {api_key: bto, servers: [s]}, resource_url: 'https://h/mcp?token=x'}]",
+            "mcp_auth_settings: [{anonymous: {api_key: bto, servers: [s]}}]",
             &[
                 r#"mcp_auth_settings[0]: `anonymous.api_key` references unknown API key "bto" (defined api_keys: bot)"#,
                 r#"mcp_auth_settings[0]: `anonymous.servers` references unknown MCP server "s" (defined mcp_servers: none)"#,
-                "mcp_auth_settings[0]: `resource_url` must not embed credentials",
             ],
         ),
         (
@@ -383,9 +382,8 @@ fn what_does_not_fit_is_refused_and_what_does_is_not() {
         ),
         // Identities of callers.
         (
-            "oidc_providers: [{name: p, issuer: 'https://i', jwks_uri: 'https://u:pw@i/keys'}, {name: q, issuer: 'https://i'}, {name: r, issuer: 'https://i', enabled: false}]",
+            "oidc_providers: [{name: p, issuer: 'https://i'}, {name: q, issuer: 'https://i'}, {name: r, issuer: 'https://i', enabled: false}]",
             &[
-                r#"oidc_providers[0] ("p"): `jwks_uri` must not embed credentials"#,
                 r#"oidc_providers[1] ("q"): has the same `issuer` as oidc_providers[0] ("p"), and both are enabled"#,
             ],
         ),
