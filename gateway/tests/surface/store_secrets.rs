@@ -254,7 +254,7 @@ fn a_gateway_that_never_had_the_right_ring_serves_no_sealed_row() {
         (
             "none",
             with(None),
-            "holds sealed values, and no key ring is configured",
+            "/api_key: sealed, and no key ring is configured",
         ),
         ("another", with(Some(&other)), "/api_key: sealed, but "),
     ] {
