@@ -28,6 +28,7 @@ mod soak;
 mod startup;
 mod store_cache;
 mod store_changes;
+mod store_commands;
 mod store_load;
 mod store_outage;
 mod store_rows;
