@@ -44,6 +44,8 @@ pub enum Origin {
     Listing,
     /// The store told what changed.
     Batch,
+    /// The rows held were read with other keys: the store told nothing.
+    Keys,
 }
 
 /// Rows of a store that were taken into service.
@@ -137,14 +139,16 @@ impl ConfigStatus {
             if let Some(snapshot) = update.snapshot {
                 view.snapshot = Some(snapshot);
             }
-            if update.origin == Origin::Cache {
-                view.restored_from_cache = true;
-                return;
+            match update.origin {
+                Origin::Cache => view.restored_from_cache = true,
+                Origin::Keys => {}
+                Origin::Listing | Origin::Batch => {
+                    view.connected = Some(true);
+                    view.restored_from_cache = false;
+                    view.observe(update.revision, hashes.as_ref(), now_unix_s);
+                    view.settle(update.origin == Origin::Listing, now_unix_s);
+                }
             }
-            view.connected = Some(true);
-            view.restored_from_cache = false;
-            view.observe(update.revision, hashes.as_ref(), now_unix_s);
-            view.settle(update.origin == Origin::Listing, now_unix_s);
         });
     }
 

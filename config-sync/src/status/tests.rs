@@ -235,6 +235,23 @@ fn what_comes_from_the_cache_is_applied_but_not_observed() {
 }
 
 #[test]
+fn other_keys_tell_nothing_of_the_store() {
+    let mut told = Told::new();
+    told.listing(&[("models/a", MODEL)], Origin::Cache, 1);
+    told.status.lost(2);
+    let changed = told.state.reopen(None, 3);
+    told.update(&changed, Origin::Keys, 3);
+    let view = told.status.view();
+    assert_eq!(
+        (view.connected, view.restored_from_cache),
+        (Some(false), true)
+    );
+    assert!(view.observed_revision.is_none() && view.confirmed_at.is_none());
+    assert_eq!(view.last_reload, Some((false, 2)));
+    assert_eq!(told.seq(), (1, 1), "the same configuration as before");
+}
+
+#[test]
 fn reloads_count_listings_and_failures_count_once_per_reason() {
     let mut told = Told::new();
     let rows = [("models/a", "{"), ("models/b", "{"), ("models/c", "{}")];

@@ -88,7 +88,15 @@ impl Loader {
     pub(super) fn reopen(&mut self, opener: Opener) {
         let start = Instant::now();
         let changed = self.state.reopen(opener, now());
-        self.take(&changed, Origin::Batch, start);
+        // Before anything was read there is nothing to serve, and the gateway is not ready.
+        if self.is_loaded() {
+            self.take(&changed, Origin::Keys, start);
+        }
+    }
+
+    /// Whether anything was published.
+    fn is_loaded(&self) -> bool {
+        self.publisher.next_generation() > 1
     }
 
     /// Does what can wait a little: hashing, storing, freeing.
@@ -117,7 +125,7 @@ impl Loader {
     /// Publishes what changed, and tells of it; `arrived` is when the source told it.
     fn take(&mut self, changed: &Changed, origin: Origin, arrived: Instant) {
         // The first one is published even if it is empty: the gateway is ready then.
-        let first = self.publisher.next_generation() == 1;
+        let first = !self.is_loaded();
         let snapshot = (changed.snapshot || first).then(|| {
             let generation = self.publisher.next_generation();
             self.publisher.publish(self.state.snapshot(generation));
@@ -125,7 +133,8 @@ impl Loader {
         });
         self.unstored |= changed.stored || origin == Origin::Listing;
         self.unhashed = true;
-        let hashes = (origin != Origin::Batch).then(|| self.hash());
+        let at_once = matches!(origin, Origin::Cache | Origin::Listing);
+        let hashes = at_once.then(|| self.hash());
         let update = Update {
             origin,
             revision: self.state.revision(),
