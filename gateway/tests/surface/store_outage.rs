@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::on_both_engines;
 use crate::support::gateway::{CALLER_KEY, chat};
 use crate::support::store::{
@@ -49,6 +51,15 @@ on_both_engines! {
         assert_eq!(config["last_failure"]["last_error_kind"], "fetch", "{config}");
         assert_eq!(config["last_failure"]["last_error"], "configuration source unreachable");
         assert_eq!(gateway.metric(CONNECTED, &[]), 0.0);
+        // Reading everything again is reading nothing.
+        gateway.signal(Signal::HUP);
+        wait_for("another attempt", || {
+            (gateway.stderr().matches(away).count() >= 2).then_some(())
+        });
+        assert_eq!(gateway.get("/readyz").status, 503);
+        let config = gateway.config();
+        assert_eq!(config["state"], "never_loaded", "{config}");
+        assert_eq!(config["source"]["connected"], false, "{config}");
         etcd.restart();
         gateway.until_ready();
         assert_eq!(gateway.status_page("/status/ready").text(), "ok");
@@ -81,6 +92,13 @@ on_both_engines! {
         assert_eq!(gateway.metric(LOSSES, &[]), 1.0);
         assert!(gateway.metric("sluice_config_reload_failures_total", &["\"fetch\""]) >= 1.0);
         assert_eq!(gateway.get("/readyz").status, 200, "age makes nobody unready");
+        let failures = gateway.metric("sluice_config_reload_failures_total", &[]);
+        gateway.signal(Signal::HUP);
+        wait_for("another attempt", || {
+            (gateway.metric("sluice_config_reload_failures_total", &[]) > failures).then_some(())
+        });
+        assert_eq!(gateway.config()["source"]["connected"], false);
+        assert_eq!(gateway.metric(LOSSES, &[]), 1.0, "it was lost once");
         etcd.restart();
         rows.reconnect(etcd.addr());
         for number in 0..30 {
