@@ -34,6 +34,7 @@ mod store_file;
 mod store_load;
 mod store_outage;
 mod store_rows;
+mod store_scale;
 mod store_secrets;
 mod streams;
 mod upstream_faults;
