@@ -171,6 +171,14 @@ impl ConfigStatus {
             view.confirmed_at = Some(now_unix_s);
             let observed = view.observed_revision.unwrap_or(revision);
             view.observed_revision = Some(observed.max(revision));
+            // Nothing changed up to there, so what is applied is of that revision too.
+            if let Some(applied) = view
+                .applied
+                .as_mut()
+                .and_then(|it| it.applied_revision.as_mut())
+            {
+                *applied = (*applied).max(revision);
+            }
         });
     }
 

@@ -214,6 +214,8 @@ fn hashes_and_revisions_are_told_and_the_sequence_follows_what_is_served() {
         (view.observed_revision, view.age_s(60)),
         (Some(90), Some(9))
     );
+    assert_eq!(view.applied.as_ref().unwrap().applied_revision, Some(90));
+    assert_eq!(told.seq(), (2, 30), "nothing else is served");
     let rows = view.snapshot.as_ref().map(|_| view.model_rows()).unwrap();
     let ids: Vec<&str> = rows.iter().map(|row| &*row.id).collect();
     assert_eq!(ids, ["a", "b"]);
