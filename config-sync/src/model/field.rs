@@ -220,25 +220,5 @@ fn texts_of<'a>(fields: &Fields<'a>, items: Vec<(String, &'a Value)>) -> Vec<Arc
     texts
 }
 
-/// Notes each `null` of `value`'s known fields, for mappings that take none, and ends the reading.
-///
-/// A field of a newer writer may be `null` in lenient reading.
-pub(super) fn finish_without_nulls(fields: Fields<'_>, value: &Value) {
-    let unknown = fields.unknown_keys();
-    for (key, _) in value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| value.is_null())
-    {
-        let path = fields.path_of(key);
-        // A required field that is `null` is already noted as missing.
-        if !unknown.contains(&key.as_str()) && !fields.problems().paths().contains(&path) {
-            fields.refuse_null(&[key.as_str()]);
-        }
-    }
-    fields.finish();
-}
-
 #[cfg(test)]
 mod tests;

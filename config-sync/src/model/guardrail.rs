@@ -29,7 +29,7 @@ pub use presidio::{Entity, MaskOperator, Presidio};
 pub use remote::{BufferLimit, Overflow, Remote, StreamMode, Streaming};
 pub use semantic::{Semantic, SemanticCategory};
 
-use super::field;
+use super::{field, refuse_nulls};
 use crate::tree::{Fields, Problems, Unknown, Value};
 
 /// One content check, as read from its document.
@@ -209,7 +209,8 @@ impl Guardrail {
         if matches!(kind, Some(GuardrailKind::Semantic(_))) && !fail_open {
             fields.problem("fail_open", "must be true for a guardrail of this kind");
         }
-        field::finish_without_nulls(fields, value);
+        fields.finish();
+        refuse_nulls(value, "", problems);
         Some(Self {
             name,
             enabled,

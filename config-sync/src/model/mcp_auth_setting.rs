@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::http_url::HttpUrl;
 use super::origin::UrlError;
-use super::{cidr, field};
+use super::{cidr, refuse_nulls};
 use crate::tree::{Fields, Problems, Unknown, Value, kind};
 
 /// The path that a resource URL must have.
@@ -46,10 +46,11 @@ impl McpAuthSettings {
         let anonymous = fields.take("anonymous").and_then(|value| {
             let block = fields.take_block("anonymous");
             let anonymous = value.is_object().then(|| read_anonymous(&block));
-            field::finish_without_nulls(block, value);
+            block.finish();
             anonymous
         });
-        field::finish_without_nulls(fields, value);
+        fields.finish();
+        refuse_nulls(value, "", problems);
         Self {
             resource_url,
             resource_url_dormant,

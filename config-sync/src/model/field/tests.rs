@@ -108,29 +108,6 @@ fn a_loose_set_of_words_is_closed_for_writers_only() {
 }
 
 #[test]
-fn nulls_are_noted_once_and_those_of_a_newer_writer_not_at_all() {
-    let doc = json!({"req": null, "opt": null, "novel": null});
-    let problems = Problems::default();
-    let fields = Fields::new(&doc, "", &problems, Unknown::Ignored);
-    fields.take_required_str("req");
-    fields.take_str("opt");
-    finish_without_nulls(fields, &doc);
-    assert_eq!(problems.ignored(), ["novel"]);
-    let said: Vec<String> = problems
-        .into_vec()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(
-        said,
-        [
-            "req: is required",
-            "opt: must not be null (leave it out for the default)"
-        ]
-    );
-}
-
-#[test]
 fn lengths_count_characters() {
     for (text, fits) in [("", false), ("é", true), ("ééé", true), ("éééé", false)] {
         let doc = json!({ "t": text });

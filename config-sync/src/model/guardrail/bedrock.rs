@@ -67,34 +67,24 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<BedrockGuardrail> {
 }
 
 fn read_credentials(fields: &Fields<'_>) -> Option<(Secret, Secret)> {
-    let Some(value) = fields.take("aws_credentials") else {
-        fields.problem("aws_credentials", "is required");
-        return None;
-    };
-    let block = fields.take_block("aws_credentials");
+    let block = field::required_block(fields, "aws_credentials")?;
     field::required_choice(&block, "kind", &[("static", ())]);
     let id = field::required_secret(&block, "access_key_id");
     let key = field::required_secret(&block, "secret_access_key");
-    field::finish_without_nulls(block, value);
+    block.finish();
     Some((id?, key?))
 }
 
 fn read_latency_mode(fields: &Fields<'_>) -> Option<LatencyMode> {
-    let Some(value) = fields.take("latency_mode") else {
-        fields.problem("latency_mode", "is required");
-        return None;
-    };
-    let block = fields.take_block("latency_mode");
+    let block = field::required_block(fields, "latency_mode")?;
     let mode = match field::required_choice(&block, "kind", &LATENCY_WORDS)? {
         LatencyWord::Serial => Some(LatencyMode::Serial),
         LatencyWord::Timed => {
-            if block.take("timeout_ms").is_none() {
-                block.problem("timeout_ms", "is required");
-            }
+            field::required(&block, "timeout_ms");
             let timeout_ms = block.take_u32_in("timeout_ms", 100, 5_000);
             timeout_ms.map(|timeout_ms| LatencyMode::Timed { timeout_ms })
         }
     };
-    field::finish_without_nulls(block, value);
+    block.finish();
     mode
 }

@@ -49,7 +49,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<Keyword> {
                     .ok(),
                 (None, _) | (_, None) => None,
             };
-            field::finish_without_nulls(pattern, item);
+            pattern.finish();
             read
         });
     Some(Keyword {

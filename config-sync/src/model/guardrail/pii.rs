@@ -93,7 +93,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<Pii> {
         let action = detector
             .take_choice("action", &ACTIONS)
             .unwrap_or(default_action);
-        field::finish_without_nulls(detector, item);
+        detector.finish();
         Some(Detector {
             finds: finds?,
             action,
@@ -108,7 +108,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<Pii> {
     let custom_patterns = patterns.filter_map(|(path, item)| {
         let pattern = Fields::new(item, &path, fields.problems(), fields.unknown());
         let read = read_custom_pattern(&pattern, default_action, &mut compiler);
-        field::finish_without_nulls(pattern, item);
+        pattern.finish();
         read
     });
     Some(Pii {

@@ -71,7 +71,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<Presidio> {
         let action = entity
             .take_choice("action", &ACTIONS)
             .unwrap_or(default_action);
-        field::finish_without_nulls(entity, item);
+        entity.finish();
         Some(Entity {
             finds: finds?.into(),
             action,

@@ -68,7 +68,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<Semantic> {
         if name.is_some_and(|name| !names.insert(name)) {
             category.problem("name", "is the name of an earlier category");
         }
-        field::finish_without_nulls(category, item);
+        category.finish();
         read
     });
     Some(Semantic {
@@ -118,7 +118,7 @@ fn read_hotword_groups(fields: &Fields<'_>) -> Vec<Vec<Box<str>>> {
             group.problem("terms", "is required");
         }
         let terms = read_texts(&group, "terms", 1, TERMS_MAX);
-        field::finish_without_nulls(group, item);
+        group.finish();
         terms
     });
     groups.collect()
