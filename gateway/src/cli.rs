@@ -49,6 +49,8 @@ pub enum Command {
     Validate {
         /// The resources file.
         resources: PathBuf,
+        /// The key ring of its sealed values, and their environment.
+        store: StoreArgs,
         /// How the outcome is written.
         format: Format,
     },
@@ -169,9 +171,13 @@ pub fn try_parse_from(
         Some(Sub::Check { config }) => Ok(Command::Check { config }),
         Some(Sub::Validate {
             resources: Some(resources),
+            store,
             format,
-            ..
-        }) => Ok(Command::Validate { resources, format }),
+        }) => Ok(Command::Validate {
+            resources,
+            store,
+            format,
+        }),
         Some(Sub::Validate { store, format, .. }) if store.is_named() => {
             Ok(Command::ValidateStore { store, format })
         }
@@ -187,8 +193,10 @@ pub fn try_parse_from(
         Some(Sub::Rotate(args)) => {
             if !args.new_key {
                 named(args.store.clone())?;
-            } else if args.store.keyring_file.is_none() {
-                return Err(missing("--keyring-file FILE is required with --new-key"));
+            } else if args.store.keyring_file.is_none() && args.store.config.is_none() {
+                return Err(missing(
+                    "--new-key needs --keyring-file FILE, or --config FILE that names one",
+                ));
             }
             Ok(Command::Rotate(args))
         }
@@ -279,6 +287,7 @@ mod tests {
         };
         let validate = |format| Command::Validate {
             resources: "r.yaml".into(),
+            store: StoreArgs::default(),
             format,
         };
         let cases = [

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
-use config_sync::source::{LoadError, load_file};
-use gateway::cli::{self, Command, Format};
+use gateway::cli::{self, Command};
 use gateway::operator::{self, OperatorError};
 use gateway::{boot, settings};
 
@@ -17,7 +15,11 @@ fn main() -> ExitCode {
     match cli::parse() {
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
-        Command::Validate { resources, format } => validate(&resources, format),
+        Command::Validate {
+            resources,
+            store,
+            format,
+        } => told(operator::validate_file(&resources, &store, format)),
         Command::ValidateStore { store, format } => told(operator::validate(&store, format)),
         Command::Export(args) => told(operator::export(&args)),
         Command::Seal(args) => told(operator::seal(&args).map(|()| true)),
@@ -70,41 +72,4 @@ fn check(config: &Path) -> ExitCode {
             ExitCode::from(cli::EXIT_FAILURE)
         }
     }
-}
-
-fn validate(resources: &Path, format: Format) -> ExitCode {
-    let env = |name: &str| std::env::var(name).ok();
-    let loaded = load_file(resources, &env, 1, SystemTime::now());
-    match (&loaded, format) {
-        (Ok(loaded), Format::Text) => {
-            for warning in loaded.snapshot.warnings() {
-                eprintln!("warning: {warning}");
-            }
-            println!(
-                "OK: {} loaded {} resource(s)",
-                resources.display(),
-                loaded.resources
-            );
-        }
-        (Ok(_), Format::Json) => println!("[]"),
-        (Err(error), Format::Text) => eprintln!("{error}"),
-        (Err(error), Format::Json) => println!("{}", problems_json(error)),
-    }
-    match loaded {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(cli::EXIT_FAILURE),
-    }
-}
-
-/// A list of `{scope, path, message}`, for programs.
-fn problems_json(error: &LoadError) -> serde_json::Value {
-    let problems = error.problems().iter().map(|problem| {
-        let (scope, message) = problem.split_once(": ").unwrap_or(("(file)", problem));
-        let path = message
-            .split_once('`')
-            .and_then(|(_, rest)| rest.split_once('`'))
-            .map_or("", |(field, _)| field);
-        serde_json::json!({"scope": scope, "path": path, "message": message})
-    });
-    serde_json::Value::Array(problems.collect())
 }

@@ -10,7 +10,7 @@ mod validate;
 
 pub use export::export;
 pub use seal::{rotate, seal, unseal};
-pub use validate::validate;
+pub use validate::{validate, validate_file};
 
 use std::fmt;
 

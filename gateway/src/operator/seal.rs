@@ -82,8 +82,8 @@ pub fn rotate(args: &RotateArgs) -> Result<(), OperatorError> {
             ("sealed with the newest key", args.dry_run),
         ));
     }
-    let path = args.store.keyring_file.as_deref().ok_or_else(|| {
-        OperatorError("--keyring-file FILE is required with --new-key".to_owned())
+    let path = named.secrets.keyring_file.as_deref().ok_or_else(|| {
+        OperatorError("a key ring must be named: --keyring-file, or secrets.keyring_file".into())
     })?;
     let masters = master_keys(&named.secrets, &mut warn).map_err(OperatorError)?;
     new_key(path, &named.env_id, &masters)

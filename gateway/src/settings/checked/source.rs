@@ -38,9 +38,9 @@ pub struct EtcdSettings {
     pub prefix: Box<str>,
     /// `user` with the name of the variable that holds the password, `password_env`. Default none.
     pub login: Option<EtcdLogin>,
-    /// `dial_timeout_ms`. Default 5000 ms; 0: none.
+    /// `dial_timeout_ms`. Default 5000 ms, which 0 stands for too.
     pub dial_timeout: Option<Duration>,
-    /// `request_timeout_ms`. Default 5000 ms; 0: none.
+    /// `request_timeout_ms`. Default 5000 ms, which 0 stands for too.
     pub request_timeout: Option<Duration>,
     /// `tls`. Default: platform roots, no identity, the endpoint's name.
     pub tls: EtcdTls,
