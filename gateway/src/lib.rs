@@ -20,8 +20,10 @@ pub mod http;
 mod request;
 
 pub mod auth;
+pub mod canonical;
 pub mod client_ip;
 pub mod client_type;
+pub mod dialect;
 pub mod endpoint;
 pub mod json;
 pub mod rejection;

@@ -51,6 +51,8 @@ pub enum Rejection {
     IpRestricted,
     /// The target cannot be served by this gateway; the sentence says why.
     ProviderUnavailable(&'static str),
+    /// The target's provider has no such endpoint.
+    NotImplemented,
     /// The stored upstream settings cannot be used; the sentence names the setting.
     UpstreamUnusable(&'static str),
     /// The stored upstream credential cannot be sent.
@@ -151,6 +153,7 @@ impl Rejection {
             Self::EndpointRemoved => 410,
             Self::BodyTooLarge { .. } => 413,
             Self::Config { .. } | Self::Internal { .. } => 500,
+            Self::NotImplemented => 501,
             Self::Transport { .. } | Self::Decode { .. } | Self::StreamAborted => 502,
             Self::ProviderUnavailable(_) | Self::Overloaded | Self::Draining => 503,
             Self::UpstreamTimeout { .. } => 504,
@@ -175,6 +178,7 @@ impl Rejection {
             Self::ModelNotFound { .. } => "model_not_found",
             Self::ModelForbidden { .. } | Self::IpRestricted => "permission_denied",
             Self::ProviderUnavailable(_) => "provider_unavailable",
+            Self::NotImplemented => "not_implemented",
             Self::CredentialUnusable => "authentication_error",
             Self::Config { .. } => "config_error",
             Self::Upstream(_) => "upstream_error",
@@ -208,6 +212,7 @@ impl Rejection {
             | Self::ModelNotFound { .. }
             | Self::ModelForbidden { .. }
             | Self::ProviderUnavailable(_)
+            | Self::NotImplemented
             | Self::CredentialUnusable
             | Self::Config { .. }
             | Self::UpstreamTimeout { .. }
@@ -270,6 +275,7 @@ impl Rejection {
             | Self::Decode { .. }
             | Self::StreamAborted => Side::Upstream,
             Self::ProviderUnavailable(_)
+            | Self::NotImplemented
             | Self::UpstreamUnusable(_)
             | Self::CredentialUnusable
             | Self::Config { .. }

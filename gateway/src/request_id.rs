@@ -72,6 +72,18 @@ impl RequestIds {
         Self::new(seed)
     }
 
+    /// 32 random lower-case hex digits.
+    pub fn hex(&self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        for sixteen in digits.as_chunks_mut::<16>().0 {
+            let drawn = self.next();
+            for (place, digit) in sixteen.iter_mut().enumerate() {
+                *digit = b"0123456789abcdef"[(drawn >> (4 * place)) as usize & 0xf];
+            }
+        }
+        digits
+    }
+
     /// Writes a fresh id into `buf` and returns it.
     pub fn mint<'b>(&self, buf: &'b mut [u8; MINTED_ID_BYTES]) -> &'b str {
         let mut random = [0; 16];

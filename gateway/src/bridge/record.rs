@@ -120,6 +120,10 @@ pub struct Usage {
     pub cached_prompt: u64,
     /// Output tokens spent on reasoning.
     pub reasoning: u64,
+    /// Tokens written to the provider's cache, not among `prompt`.
+    pub cache_creation: u64,
+    /// Tokens read from the provider's cache, not among `prompt`.
+    pub cache_read: u64,
 }
 
 /// Where token figures come from.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Endpoint, chat, completions, embeddings};
+use super::{Endpoint, chat, completions, embeddings, messages, responses};
 use crate::json::{Cursor, JsonError, Key, Kind, Span, Value, text};
 use crate::rejection::Rejection;
 
@@ -98,6 +98,8 @@ struct Fields {
     usage_ask: Option<UsageAsk>,
     /// The endpoint's own field: `messages`, `prompt` or `input`, by its text bytes.
     prompt: Option<u64>,
+    /// `system` or `instructions`, by its text bytes.
+    instructions: Option<u64>,
     max_tokens_seen: bool,
     max_completion_tokens_seen: bool,
 }
@@ -111,9 +113,13 @@ impl Fields {
     ) -> Result<(), Fault> {
         match (key.name, endpoint) {
             (b"model", _) => once(&mut self.model, "model", model(cursor)?),
-            (b"stream", Endpoint::ChatCompletions | Endpoint::Completions) => {
-                once(&mut self.stream, "stream", stream(cursor)?)
-            }
+            (
+                b"stream",
+                Endpoint::ChatCompletions
+                | Endpoint::Completions
+                | Endpoint::Messages
+                | Endpoint::Responses,
+            ) => once(&mut self.stream, "stream", stream(cursor)?),
             (b"stream_options", Endpoint::ChatCompletions | Endpoint::Completions) => {
                 once(&mut self.usage_ask, "stream_options", usage_ask(cursor)?)
             }
@@ -126,7 +132,24 @@ impl Fields {
             (b"input", Endpoint::Embeddings) => {
                 once(&mut self.prompt, "input", embeddings::input(cursor)?)
             }
-            (b"max_tokens", Endpoint::ChatCompletions | Endpoint::Completions) => {
+            (b"messages", Endpoint::Messages | Endpoint::CountTokens) => {
+                once(&mut self.prompt, "messages", messages::messages(cursor)?)
+            }
+            (b"system", Endpoint::Messages | Endpoint::CountTokens) => {
+                once(&mut self.instructions, "system", messages::system(cursor)?)
+            }
+            (b"input", Endpoint::Responses) => {
+                once(&mut self.prompt, "input", responses::input(cursor)?)
+            }
+            (b"instructions", Endpoint::Responses) => once(
+                &mut self.instructions,
+                "instructions",
+                responses::instructions(cursor)?,
+            ),
+            (
+                b"max_tokens",
+                Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Messages,
+            ) => {
                 max_tokens(cursor, "max_tokens", &mut self.max_tokens_seen)
             }
             (b"max_completion_tokens", Endpoint::ChatCompletions) => max_tokens(
@@ -142,8 +165,10 @@ impl Fields {
         let missing = |field| Fault::field(field, "missing field");
         let (model, model_span) = self.model.ok_or_else(|| missing("model"))?;
         let prompt_bytes = match (self.prompt, endpoint) {
-            (Some(bytes), _) => bytes,
-            (None, Endpoint::ChatCompletions) => return Err(missing("messages")),
+            (Some(bytes), _) => bytes.saturating_add(self.instructions.unwrap_or(0)),
+            (None, Endpoint::ChatCompletions | Endpoint::Messages | Endpoint::CountTokens) => {
+                return Err(missing("messages"));
+            }
             (None, Endpoint::Embeddings) => return Err(missing("input")),
             (None, _) => 0,
         };

@@ -113,3 +113,36 @@ fn content(cursor: &mut Cursor<'_>, index: usize) -> Result<u64, Fault> {
         _ => Err(fault(index, ".content: must be a string, null or a list")),
     }
 }
+
+/// Steps over a value; returns the UTF-8 bytes of the text a model reads in it: the value itself where
+/// it is a string, and every member named `text`, `content`, `thinking`, `output` or `arguments`.
+pub(super) fn text_bytes(cursor: &mut Cursor<'_>) -> Result<u64, Fault> {
+    match cursor.kind() {
+        Kind::String => {
+            let value = cursor.value()?;
+            Ok(text::decoded_len(cursor.document(), &value))
+        }
+        Kind::Array => {
+            let mut bytes = 0_u64;
+            cursor.array(|cursor, _| {
+                bytes = bytes.saturating_add(text_bytes(cursor)?);
+                Ok::<_, Fault>(())
+            })?;
+            Ok(bytes)
+        }
+        Kind::Object => {
+            let mut bytes = 0_u64;
+            cursor.object(|cursor, key| {
+                match key.name {
+                    b"text" | b"content" | b"thinking" | b"output" | b"arguments" => {
+                        bytes = bytes.saturating_add(text_bytes(cursor)?);
+                    }
+                    _ => cursor.skip()?,
+                }
+                Ok::<_, Fault>(())
+            })?;
+            Ok(bytes)
+        }
+        _ => cursor.skip().map(|()| 0).map_err(Fault::from),
+    }
+}

@@ -4,11 +4,15 @@ mod call;
 mod chat;
 mod completions;
 mod embeddings;
+mod messages;
 pub mod models;
+mod responses;
 mod route;
 
 #[cfg(test)]
 mod tests;
+
+use crate::dialect::Dialect;
 
 pub use call::{Call, UsageAsk, parse};
 pub use route::{Routed, route};
@@ -19,6 +23,12 @@ pub enum Endpoint {
     ChatCompletions,
     Completions,
     Embeddings,
+    /// Anthropic Messages.
+    Messages,
+    /// The length of a message's prompt.
+    CountTokens,
+    /// OpenAI Responses.
+    Responses,
     /// The list of models.
     Models,
     /// One model, by name.
@@ -34,18 +44,39 @@ impl Endpoint {
             Self::ChatCompletions => "/v1/chat/completions",
             Self::Completions => "/v1/completions",
             Self::Embeddings => "/v1/embeddings",
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
+            Self::Responses => "/v1/responses",
             Self::Models | Self::Model => "/v1/models",
             Self::Livez | Self::Readyz => "other",
         }
     }
 
-    /// What follows the base path upstream; empty for what the gateway answers itself.
+    /// What follows the version upstream; empty for what the gateway answers itself.
     pub fn path(self) -> &'static str {
         match self {
             Self::ChatCompletions => "/chat/completions",
             Self::Completions => "/completions",
             Self::Embeddings => "/embeddings",
+            Self::Messages => "/messages",
+            Self::CountTokens => "/messages/count_tokens",
+            Self::Responses => "/responses",
             Self::Models | Self::Model | Self::Livez | Self::Readyz => "",
+        }
+    }
+
+    /// The protocol that its callers speak.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::Messages | Self::CountTokens => Dialect::Anthropic,
+            Self::Responses => Dialect::Responses,
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Embeddings
+            | Self::Models
+            | Self::Model
+            | Self::Livez
+            | Self::Readyz => Dialect::Openai,
         }
     }
 

@@ -1,6 +1,7 @@
 //! From method and path to an endpoint. [pure]
 
 use super::Endpoint;
+use crate::dialect::Dialect;
 use crate::http::h1::Method;
 
 const ALLOW_READ: &str = "GET, HEAD";
@@ -12,11 +13,29 @@ pub enum Routed<'p> {
     /// An endpoint, with its path parameter as sent (percent-encoded).
     Endpoint(Endpoint, Option<&'p str>),
     /// A known path with another method.
-    MethodNotAllowed { allow: &'static str },
+    MethodNotAllowed {
+        allow: &'static str,
+        endpoint: Endpoint,
+    },
     /// No such path.
     NotFound,
     /// Below `/passthrough/`, which is gone.
     Gone,
+}
+
+impl Routed<'_> {
+    /// The endpoint whose path it is.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match *self {
+            Self::Endpoint(endpoint, _) | Self::MethodNotAllowed { endpoint, .. } => Some(endpoint),
+            Self::NotFound | Self::Gone => None,
+        }
+    }
+
+    /// The protocol in which the caller wants to be told what is wrong.
+    pub fn dialect(&self) -> Dialect {
+        self.endpoint().map_or(Dialect::Openai, Endpoint::dialect)
+    }
 }
 
 /// Finds the endpoint of a request. `path` is the rewritten one, without query; a trailing slash
@@ -26,6 +45,9 @@ pub fn route<'p>(method: &Method, path: &'p str) -> Routed<'p> {
         "/v1/chat/completions" => (Endpoint::ChatCompletions, None),
         "/v1/completions" => (Endpoint::Completions, None),
         "/v1/embeddings" => (Endpoint::Embeddings, None),
+        "/v1/messages" => (Endpoint::Messages, None),
+        "/v1/messages/count_tokens" => (Endpoint::CountTokens, None),
+        "/v1/responses" => (Endpoint::Responses, None),
         "/v1/models" => (Endpoint::Models, None),
         "/livez" => (Endpoint::Livez, None),
         "/readyz" => (Endpoint::Readyz, None),
@@ -49,7 +71,7 @@ pub fn route<'p>(method: &Method, path: &'p str) -> Routed<'p> {
     if allowed {
         Routed::Endpoint(endpoint, parameter)
     } else {
-        Routed::MethodNotAllowed { allow }
+        Routed::MethodNotAllowed { allow, endpoint }
     }
 }
 
@@ -59,8 +81,11 @@ mod tests {
 
     #[test]
     fn paths_are_exact_and_methods_are_checked_after_them() {
-        use Endpoint::{ChatCompletions, Completions, Embeddings, Livez, Model, Models, Readyz};
-        let wrong = |allow| Routed::MethodNotAllowed { allow };
+        use Endpoint::{
+            ChatCompletions, Completions, CountTokens, Embeddings, Livez, Messages, Model, Models,
+            Readyz, Responses,
+        };
+        let wrong = |allow, endpoint| Routed::MethodNotAllowed { allow, endpoint };
         let found = |endpoint| Routed::Endpoint(endpoint, None);
         let named = |name| Routed::Endpoint(Model, Some(name));
         let cases = [
@@ -74,13 +99,19 @@ mod tests {
             (Method::Get, "/v1/models/", Routed::NotFound),
             (Method::Get, "/livez", found(Livez)),
             (Method::Head, "/readyz", found(Readyz)),
-            (Method::Get, "/v1/chat/completions", wrong("POST")),
-            (Method::Head, "/v1/embeddings", wrong("POST")),
-            (Method::Options, "/v1/completions", wrong("POST")),
-            (Method::Post, "/v1/models", wrong("GET, HEAD")),
-            (Method::Delete, "/v1/models/x", wrong("GET, HEAD")),
-            (Method::Post, "/livez", wrong("GET, HEAD")),
-            (Method::Other("BREW".into()), "/readyz", wrong("GET, HEAD")),
+            (Method::Get, "/v1/chat/completions", wrong("POST", ChatCompletions)),
+            (Method::Head, "/v1/embeddings", wrong("POST", Embeddings)),
+            (Method::Options, "/v1/completions", wrong("POST", Completions)),
+            (Method::Get, "/v1/messages", wrong("POST", Messages)),
+            (Method::Post, "/v1/messages", found(Messages)),
+            (Method::Post, "/v1/messages/count_tokens", found(CountTokens)),
+            (Method::Post, "/v1/messages/batches", Routed::NotFound),
+            (Method::Post, "/v1/responses", found(Responses)),
+            (Method::Post, "/v1/responses/resp_1", Routed::NotFound),
+            (Method::Post, "/v1/models", wrong("GET, HEAD", Models)),
+            (Method::Delete, "/v1/models/x", wrong("GET, HEAD", Model)),
+            (Method::Post, "/livez", wrong("GET, HEAD", Livez)),
+            (Method::Other("BREW".into()), "/readyz", wrong("GET, HEAD", Readyz)),
             (Method::Post, "/v1/chat/completions/", Routed::NotFound),
             (Method::Post, "/V1/completions", Routed::NotFound),
             (Method::Get, "/", Routed::NotFound),
@@ -103,6 +134,9 @@ mod tests {
             Endpoint::ChatCompletions,
             Endpoint::Completions,
             Endpoint::Embeddings,
+            Endpoint::Messages,
+            Endpoint::CountTokens,
+            Endpoint::Responses,
         ] {
             assert!(endpoint.needs_key() && endpoint.takes_body());
             assert_eq!(endpoint.label(), format!("/v1{}", endpoint.path()));

@@ -15,7 +15,7 @@ fn verdict(endpoint: Endpoint, body: &[u8]) -> (String, String) {
     };
     assert_eq!(rejection.status(), 400);
     let mut out = Vec::new();
-    rejection.write_envelope("r", &mut out);
+    rejection.write_envelope(Dialect::Openai, "r", &mut out);
     let envelope: serde_json::Value = serde_json::from_slice(&out).unwrap();
     let text = |field: &str| envelope["error"][field].as_str().unwrap_or("").to_owned();
     let message = text("message");

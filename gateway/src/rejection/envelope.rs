@@ -1,26 +1,71 @@
 //! A rejection as the caller's protocol shows it. [pure]
 //!
-//! One dialect so far, OpenAI's. The Anthropic envelope belongs beside [`Rejection::write_envelope`],
-//! built from the same message, kind and code.
+//! The message is the same in every dialect; what stands around it differs.
 
 use super::{AuthFault, Rejection, quoted};
+use crate::dialect::Dialect;
 use crate::json::text::write_escaped;
 
 impl Rejection {
-    /// Appends the body of the answer: `{"error":{"message",…,"request_id"}}`, absent members left out.
-    pub fn write_envelope(&self, request_id: &str, out: &mut Vec<u8>) {
-        self.write_openai(self.kind(), request_id, out);
+    /// Appends the body of the answer, absent members left out: `{"error":{"message",…,"request_id"}}`,
+    /// or Anthropic's `{"type":"error","error":{"type","message"},"request_id"}`.
+    pub fn write_envelope(&self, dialect: Dialect, request_id: &str, out: &mut Vec<u8>) {
+        match dialect {
+            Dialect::Openai | Dialect::Responses => {
+                self.write_openai(self.kind(), request_id, out);
+            }
+            Dialect::Anthropic => self.write_anthropic(request_id, out),
+        }
     }
 
     /// Appends the last event of a stream that had begun. No `[DONE]` may follow.
-    pub fn write_stream_error(&self, request_id: &str, out: &mut Vec<u8>) {
+    ///
+    /// On Responses it is the bare `error` event, for a stream of which nothing else is known.
+    pub fn write_stream_error(&self, dialect: Dialect, request_id: &str, out: &mut Vec<u8>) {
         let kind = match self {
             Self::Upstream(error) if error.in_band => "upstream_in_band_error",
             _ => self.kind(),
         };
         out.extend_from_slice(b"event: error\ndata: ");
-        self.write_openai(kind, request_id, out);
+        match dialect {
+            Dialect::Openai => self.write_openai(kind, request_id, out),
+            Dialect::Anthropic => self.write_anthropic(request_id, out),
+            Dialect::Responses => self.write_responses_event(request_id, out),
+        }
         out.extend_from_slice(b"\n\n");
+    }
+
+    fn write_anthropic(&self, request_id: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"type\":\"error\",\"error\":{\"type\":\"");
+        out.extend_from_slice(self.anthropic_type().as_bytes());
+        out.extend_from_slice(b"\",\"message\":\"");
+        self.write_message(request_id, out);
+        out.extend_from_slice(b"\"},\"request_id\":\"");
+        write_escaped(request_id, out);
+        out.extend_from_slice(b"\"}");
+    }
+
+    fn write_responses_event(&self, request_id: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"type\":\"error\",\"code\":\"");
+        write_escaped(self.code(), out);
+        out.extend_from_slice(b"\",\"message\":\"");
+        self.write_message(request_id, out);
+        out.extend_from_slice(b"\",\"param\":null}");
+    }
+
+    /// The `type` of Anthropic's closed list, by status.
+    pub fn anthropic_type(&self) -> &'static str {
+        match self.status() {
+            400 | 422 => "invalid_request_error",
+            401 => "authentication_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            408 => "timeout_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            503 => "overloaded_error",
+            _ => "api_error",
+        }
     }
 
     fn write_openai(&self, kind: &str, request_id: &str, out: &mut Vec<u8>) {
@@ -36,7 +81,7 @@ impl Rejection {
     }
 
     /// Appends the sentence for the caller, escaped.
-    fn write_message(&self, request_id: &str, out: &mut Vec<u8>) {
+    pub fn write_message(&self, request_id: &str, out: &mut Vec<u8>) {
         match self {
             Self::InvalidRequest { problem, .. } => {
                 out.extend_from_slice(b"request payload is invalid: ");
@@ -98,6 +143,7 @@ impl Rejection {
                 "the upstream credential of this model is not usable: \
                  api_key must be a non-empty legal header value"
             }
+            Self::NotImplemented => "the provider of this model has no such endpoint",
             Self::Config { .. } => "the gateway could not build the upstream request",
             Self::Transport { .. } => "the connection to the upstream failed",
             Self::Decode { .. } => "the upstream's answer could not be understood",

@@ -4,7 +4,7 @@ use super::*;
 
 fn envelope(rejection: &Rejection) -> String {
     let mut out = Vec::new();
-    rejection.write_envelope("req-1", &mut out);
+    rejection.write_envelope(Dialect::Openai, "req-1", &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -337,7 +337,7 @@ fn details_reach_the_log_and_never_the_caller() {
     for (rejection, ..) in ours_and_upstreams() {
         assert!(!envelope(&rejection).contains("canary"), "{rejection:?}");
         let mut frame = Vec::new();
-        rejection.write_stream_error("r", &mut frame);
+        rejection.write_stream_error(Dialect::Openai, "r", &mut frame);
         assert!(!String::from_utf8(frame).unwrap().contains("canary"));
     }
     let transport = Rejection::Transport {
@@ -371,7 +371,7 @@ fn a_stream_error_is_one_event_and_in_band_errors_are_named() {
         ..UpstreamError::default()
     }));
     let mut out = Vec::new();
-    in_band.write_stream_error("r1", &mut out);
+    in_band.write_stream_error(Dialect::Openai, "r1", &mut out);
     let want = "event: error\ndata: {\"error\":{\"message\":\"busy\",\"type\":\"upstream_in_band_error\",\
                 \"code\":\"rate_limit\",\"request_id\":\"r1\"}}\n\n";
     assert_eq!(String::from_utf8(out).unwrap(), want);

@@ -17,7 +17,7 @@ use super::{ResponseWriter, Stop};
 use crate::http::h1::write;
 use crate::http::sse::{EVENT_BYTES_MAX, EventScanner, SseError};
 use crate::listener::client::{Client, HungUp};
-use crate::provider::openai::stream::{Seen, StreamReader};
+use crate::provider::{Seen, StreamReader};
 use crate::rejection::Rejection;
 use crate::upstream::attempt::Reply;
 use crate::upstream::clocks::Clocks;
@@ -62,7 +62,7 @@ pub(crate) struct Relay<'a> {
     pub worker: &'a Worker,
     pub client: &'a mut Client,
     pub writer: &'a ResponseWriter,
-    pub reader: &'a mut StreamReader,
+    pub reader: &'a mut dyn StreamReader,
     pub clocks: &'a Clocks,
     /// When the attempt began: the total clock runs from here.
     pub started: Instant,
@@ -312,7 +312,8 @@ impl Relay<'_> {
     /// Tells the client in band that the stream failed, and that no more will come.
     async fn cut(&mut self, rejection: Rejection) -> Result<(), Stop> {
         let mut frame = self.worker.buffers.take();
-        rejection.write_stream_error(&self.writer.request_id, &mut frame);
+        self.reader
+            .cut(&rejection, &self.writer.request_id, &mut frame);
         self.send(frame, true).await?;
         Err(Stop::Cut(rejection))
     }

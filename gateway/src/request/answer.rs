@@ -13,7 +13,7 @@ use crate::bridge::domain::BodyLimitOutcome;
 use crate::endpoint::models;
 use crate::http::h1::{Method, RequestHead, Version};
 use crate::listener::client::{Client, Lingered};
-use crate::provider::openai;
+use crate::dialect::Dialect;
 use crate::rejection::Rejection;
 use crate::relay::stream::{Relay, Tally};
 use crate::relay::unary::{self, Excess};
@@ -31,7 +31,7 @@ const JSON: Header<'_> = ("content-type", b"application/json");
 /// request.
 pub(super) async fn relay_stream(
     ctx: &mut Context,
-    admitted: &Admitted,
+    admitted: &mut Admitted,
     head: &RequestHead,
     reply: Reply,
     client: &mut Client,
@@ -41,14 +41,13 @@ pub(super) async fn relay_stream(
     let writer = writer(&worker, head, client, &id)
         .for_call(&admitted.call)
         .for_stream();
-    let mut reader =
-        openai::stream::StreamReader::new(&admitted.call, &admitted.route.provider_key);
+    let mut reader = admitted.exchange.stream(&admitted.call, &admitted.route);
     let mut tally = Tally::default();
     let relay = Relay {
         worker: &worker,
         client,
         writer: &writer,
-        reader: &mut reader,
+        reader: &mut *reader,
         clocks: &admitted.clocks,
         started: ctx.started,
         tally: &mut tally,
@@ -70,16 +69,23 @@ pub(super) async fn relay_stream(
 /// request.
 pub(super) async fn relay_whole(
     ctx: &mut Context,
-    admitted: &Admitted,
+    admitted: &mut Admitted,
     head: &RequestHead,
     reply: Reply,
     client: &mut Client,
 ) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
     let body = read_whole(&worker, reply, &admitted.clocks, ctx.started, client).await?;
-    let answer = openai::response::read(&admitted.call, &admitted.route.provider_key, &body)?;
+    let Admitted {
+        exchange,
+        call,
+        route,
+        ..
+    } = admitted;
+    let call = &*call;
+    let answer = exchange.answer(call, route, &body)?;
     let id = ctx.record().request_id.clone();
-    let writer = writer(&worker, head, client, &id).for_call(&admitted.call);
+    let writer = writer(&worker, head, client, &id).for_call(call);
     let mut out = worker.buffers.take();
     writer.whole_head(&worker, 200, &[JSON], answer.body_len(&body), &mut out);
     let mut edited = worker.buffers.take();
@@ -89,7 +95,7 @@ pub(super) async fn relay_whole(
     record.bytes_out = (out.len() + edited.len()) as u64;
     record.usage = answer.usage;
     record.cost_micro_usd =
-        usage::cost_micro_usd(admitted.route.target.cost.as_ref(), &answer.usage);
+        usage::cost_micro_usd(route.target.cost.as_ref(), &answer.usage);
     record.provider_request_id = answer.provider_request_id;
     record.finish_reason = answer.finish_reason;
     let sent = unary::send(client, &mut out, &edited).await;
@@ -165,7 +171,7 @@ pub(super) async fn reject(
         Rejection::BodyTooLarge { .. } | Rejection::BodyUnreadable | Rejection::BodyTimeout
     );
     let mut out = worker.buffers.take();
-    write_rejection(&worker, &writer, rejection, &mut out);
+    write_rejection(&worker, &writer, (rejection, ctx.dialect), &mut out);
     let sent = client.send(&out).await;
     let head_us = ctx.micros_to(worker.tick());
     let record = ctx.record();
@@ -189,11 +195,11 @@ pub(super) async fn reject(
 pub(super) fn write_rejection(
     worker: &Worker,
     writer: &ResponseWriter,
-    rejection: &Rejection,
+    (rejection, dialect): (&Rejection, Dialect),
     out: &mut Vec<u8>,
 ) {
     let mut body = worker.buffers.take();
-    rejection.write_envelope(&writer.request_id, &mut body);
+    rejection.write_envelope(dialect, &writer.request_id, &mut body);
     let mut seconds = itoa::Buffer::new();
     let retry_after = rejection
         .retry_after_secs()

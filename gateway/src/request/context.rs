@@ -6,6 +6,7 @@ use std::rc::Rc;
 use monoio::time::Instant;
 
 use crate::bridge::record::{End, RequestRecord, Usage};
+use crate::dialect::Dialect;
 use crate::http::h1::RequestHead;
 use crate::rejection::{Rejection, Side};
 use crate::relay::Stop;
@@ -17,11 +18,24 @@ use crate::worker::core::Phase;
 /// Status recorded for a caller who left; nobody gets it.
 const CLIENT_GONE: u16 = 499;
 
+/// What a request is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'p> {
+    /// Route template.
+    pub endpoint: &'static str,
+    /// The protocol of the caller.
+    pub dialect: Dialect,
+    /// Path after rewrites, without query.
+    pub path: &'p str,
+}
+
 /// One request on its way. Yields its record exactly once: by [`Context::finish`], or, where the
 /// task ends otherwise, when dropped.
 pub(crate) struct Context {
     pub worker: Rc<Worker>,
     pub started: Instant,
+    /// The protocol of the caller.
+    pub dialect: Dialect,
     /// The record so far; taken when it is handed over.
     record: Option<Box<RequestRecord>>,
 }
@@ -33,8 +47,9 @@ impl Context {
         head: &RequestHead,
         request_id: Box<str>,
         peer: SocketAddr,
-        (endpoint, path): (&'static str, &str),
+        place: &Place<'_>,
     ) -> Self {
+        let endpoint = place.endpoint;
         let real_ip = &worker.settings.real_ip;
         let trace = request_id::trace_context(
             head.header_all("traceparent"),
@@ -47,9 +62,9 @@ impl Context {
             finished_unix_ms: 0,
             worker: worker.id,
             method: head.method().label(),
-            path: Box::from(path),
+            path: Box::from(place.path),
             endpoint,
-            inbound_protocol: "openai",
+            inbound_protocol: place.dialect.label(),
             status: 0,
             error_kind: None,
             error: None,
@@ -79,6 +94,7 @@ impl Context {
         Self {
             worker: Rc::clone(worker),
             started: worker.now(),
+            dialect: place.dialect,
             record: Some(record),
         }
     }

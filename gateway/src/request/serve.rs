@@ -11,16 +11,15 @@ use config_sync::model::ApiKey;
 use config_sync::snapshot::Snapshot;
 
 use super::answer::{model_list, reject, relay_stream, relay_whole, write_rejection, writer};
-use super::context::Context;
+use super::context::{Context, Place};
 use super::probe;
 use crate::auth;
 use crate::bridge::domain::AuthDecision;
 use crate::endpoint::{self, Call, Endpoint, Routed};
 use crate::http::h1::{BodyLength, RequestHead, ResponseHead};
 use crate::listener::client::{BodyFailure, Client, HungUp};
-use crate::provider::openai::error::{self, ErrorAnswer};
-use crate::provider::openai::request::Asker;
-use crate::provider::{self, Family, openai};
+use crate::dialect::{Dialect, Seed};
+use crate::provider::{Asker, ERROR_BODY_BYTES_MAX, ErrorAnswer, Exchange, Outbound};
 use crate::rejection::Rejection;
 use crate::relay::unary::{self, Excess};
 use crate::relay::{ResponseWriter, Stop};
@@ -53,11 +52,17 @@ pub(crate) async fn serve(worker: &Rc<Worker>, head: RequestHead, client: &mut C
         let sent = probe::answer(worker, endpoint, &head, &writer, client).await;
         return sent.is_ok() && writer.keep_alive && client.finish().await;
     }
+    let dialect = routed.dialect();
     let label = match &routed {
         Routed::Endpoint(endpoint, _) => endpoint.label(),
         _ => "other",
     };
-    let mut ctx = Context::new(worker, &head, id, client.peer(), (label, path));
+    let place = Place {
+        endpoint: label,
+        dialect,
+        path,
+    };
+    let mut ctx = Context::new(worker, &head, id, client.peer(), &place);
     let outcome = forward(&mut ctx, &head, &routed, client).await;
     let kept = match &outcome {
         Ok(kept) => *kept,
@@ -79,7 +84,7 @@ pub(crate) async fn refuse(worker: &Worker, rejection: &Rejection, client: &mut 
         call_id: false,
     };
     let mut out = worker.buffers.take();
-    write_rejection(worker, &writer, rejection, &mut out);
+    write_rejection(worker, &writer, (rejection, Dialect::Openai), &mut out);
     // The client may be gone already; there is nobody else to tell.
     let _ = client.send(&out).await;
     worker.buffers.give(out);
@@ -90,6 +95,8 @@ pub(super) struct Admitted {
     pub(super) call: Call,
     pub(super) route: Route,
     pub(super) clocks: Clocks,
+    /// The way out and back.
+    pub(super) exchange: Exchange,
     /// The complete upstream request.
     request: Vec<u8>,
 }
@@ -122,9 +129,9 @@ async fn forward(
     worker.buffers.give(std::mem::take(&mut admitted.request));
     let reply = sent?;
     if admitted.call.stream && is_event_stream(&reply) {
-        relay_stream(ctx, &admitted, head, reply, client).await
+        relay_stream(ctx, &mut admitted, head, reply, client).await
     } else {
-        relay_whole(ctx, &admitted, head, reply, client).await
+        relay_whole(ctx, &mut admitted, head, reply, client).await
     }
 }
 
@@ -140,7 +147,7 @@ fn check_length(worker: &Worker, head: &RequestHead) -> Result<(), Rejection> {
 fn known<'p>(routed: &Routed<'p>) -> Result<(Endpoint, Option<&'p str>), Rejection> {
     match *routed {
         Routed::Endpoint(endpoint, parameter) => Ok((endpoint, parameter)),
-        Routed::MethodNotAllowed { allow } => Err(Rejection::MethodNotAllowed { allow }),
+        Routed::MethodNotAllowed { allow, .. } => Err(Rejection::MethodNotAllowed { allow }),
         Routed::NotFound => Err(Rejection::UnknownUrl),
         Routed::Gone => Err(Rejection::EndpointRemoved),
     }
@@ -193,15 +200,24 @@ fn admit(
     let route = route::resolve(snapshot, key, &call.model, record.client_ip)?;
     record.target = Some(route.target.labels.clone());
     record.upstream_model.clone_from(&route.upstream_model);
-    let Family::Openai = provider::adapter_for(&route.target)?;
     let mut request = worker.buffers.take();
     let asker = Asker {
         head,
         key,
         request_id: &record.request_id,
     };
-    openai::request::write(&route, &call, body, &asker, &mut request)?;
+    let outbound = Outbound {
+        route: &route,
+        call: &call,
+        asker: &asker,
+    };
+    let seed = || Seed {
+        created_unix_s: worker.unix_ms() / 1000,
+        hex: worker.ids.hex(),
+    };
+    let exchange = Exchange::begin(&outbound, body, seed, &mut request)?;
     Ok(Admitted {
+        exchange,
         clocks: Clocks::of(&route.target, &worker.settings.upstream, call.stream),
         call,
         route,
@@ -244,13 +260,13 @@ async fn attempt(
         body: &body,
         now_unix_s: worker.unix_ms() / 1000,
     };
-    Err(error::read(&answer, provider_key).into())
+    Err(admitted.exchange.error(&answer, &admitted.route).into())
 }
 
 /// What comes of an error's body in time; the status says enough without it.
 async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Result<Vec<u8>, HungUp> {
     let deadline = Some(worker.now() + ERROR_BODY_WAIT);
-    let reading = unary::read_body(worker, reply, error::BODY_BYTES_MAX, Excess::Cut);
+    let reading = unary::read_body(worker, reply, ERROR_BODY_BYTES_MAX, Excess::Cut);
     let read = client.until_hangup_or(deadline, pin!(reading)).await?;
     Ok(read.ok().and_then(Result::ok).unwrap_or_default())
 }

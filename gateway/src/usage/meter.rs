@@ -15,16 +15,24 @@ pub struct Counts {
     pub cached_prompt: u64,
     /// Part of `completion`.
     pub reasoning: u64,
+    /// Tokens written to the provider's cache, beside `prompt`.
+    pub cache_creation: u64,
+    /// Tokens read from the provider's cache, beside `prompt`.
+    pub cache_read: u64,
 }
 
 impl Counts {
-    fn max(self, other: Self) -> Self {
+    /// Two reports of one call together: the larger number wins.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
         Self {
             prompt: self.prompt.max(other.prompt),
             completion: self.completion.max(other.completion),
             total: self.total.max(other.total),
             cached_prompt: self.cached_prompt.max(other.cached_prompt),
             reasoning: self.reasoning.max(other.reasoning),
+            cache_creation: self.cache_creation.max(other.cache_creation),
+            cache_read: self.cache_read.max(other.cache_read),
         }
     }
 }
@@ -71,13 +79,17 @@ impl Meter {
         } else {
             UsageSource::Reported
         };
+        let beside = counts.cache_creation.saturating_add(counts.cache_read);
+        let sum = prompt.saturating_add(completion).saturating_add(beside);
         Usage {
             source,
             prompt,
             completion,
-            total: counts.total.max(prompt.saturating_add(completion)),
+            total: counts.total.max(sum),
             cached_prompt: counts.cached_prompt,
             reasoning: counts.reasoning,
+            cache_creation: counts.cache_creation,
+            cache_read: counts.cache_read,
         }
     }
 }

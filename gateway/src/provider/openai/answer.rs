@@ -103,7 +103,7 @@ impl Answer {
 }
 
 /// `id` without control characters, cut to size.
-pub(super) fn recorded_id(id: &str) -> Box<str> {
+pub(in crate::provider) fn recorded_id(id: &str) -> Box<str> {
     if id.len() <= ID_CHARS_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return id.into();
     }

@@ -8,23 +8,13 @@ use std::borrow::Cow;
 use config_sync::model::provider_key::ProviderKey;
 
 use super::answer::{Answer, recorded_id};
-use super::{error, reasoning_path};
+use super::reasoning_path;
+use crate::provider::{AnswerBody, Answered, error};
 use crate::bridge::record::Usage;
 use crate::endpoint::{Call, Endpoint};
 use crate::json::{Edits, Kind, Span, Text, text};
 use crate::rejection::Rejection;
 use crate::usage::{Counts, Meter};
-
-/// A successful answer.
-#[derive(Debug)]
-pub struct Reply<'c> {
-    pub usage: Usage,
-    /// The body's id; empty ones count as absent.
-    pub provider_request_id: Option<Box<str>>,
-    /// Why choice 0 ended.
-    pub finish_reason: Option<Box<str>>,
-    edits: Edits<'c>,
-}
 
 /// Reads the body of an answer with status success.
 ///
@@ -32,7 +22,11 @@ pub struct Reply<'c> {
 ///
 /// [`Rejection::Upstream`] where it is an error all the same; [`Rejection::Decode`] where it is no
 /// JSON object, or no chat completion where one was asked for.
-pub fn read<'c>(call: &'c Call, key: &ProviderKey, body: &[u8]) -> Result<Reply<'c>, Rejection> {
+pub(super) fn read<'c>(
+    call: &'c Call,
+    key: &ProviderKey,
+    body: &[u8],
+) -> Result<Answered<'c>, Rejection> {
     let mut edits = Edits::default();
     let answer = match call.endpoint {
         // Relayed as it came.
@@ -56,24 +50,12 @@ pub fn read<'c>(call: &'c Call, key: &ProviderKey, body: &[u8]) -> Result<Reply<
     let choices = answer.choices.unwrap_or_default();
     let finish = choices.finish.filter(|finish| finish.first_choice);
     let finish = finish.and_then(|finish| text::of(body, &finish.reason));
-    Ok(Reply {
+    Ok(Answered {
         usage: usage(call, &answer, choices.text_bytes),
         provider_request_id: answer.id(body).map(|id| recorded_id(&id)),
         finish_reason: finish.map(|reason| recorded_id(&reason)),
-        edits,
+        body: AnswerBody::Edited(edits),
     })
-}
-
-impl Reply<'_> {
-    /// Appends the body for the caller. `body` is the one the reply was read from.
-    pub fn write_body(&self, body: &[u8], out: &mut Vec<u8>) {
-        self.edits.apply(body, out);
-    }
-
-    /// Length of the body for the caller, in bytes.
-    pub fn body_len(&self, body: &[u8]) -> usize {
-        self.edits.edited_len(body)
-    }
 }
 
 /// Notes the edit that shows the requested name, unless the upstream's is the same.

@@ -12,37 +12,23 @@ use std::sync::Arc;
 use config_sync::model::provider_key::ProviderKey;
 
 use super::answer::{Answer, recorded_id};
-use super::{error, reasoning_path};
+use super::reasoning_path;
 use crate::bridge::record::Usage;
 use crate::endpoint::{Call, Endpoint};
-use crate::http::sse::{EventData, data_of};
+use crate::http::sse::data_of;
 use crate::json::{Edits, Text, text};
+use crate::dialect::Dialect;
+use crate::provider::event::{relay, rewrite};
+use crate::provider::{Seen, StreamReader, error};
 use crate::rejection::Rejection;
 use crate::usage::Meter;
 
 const DONE: &[u8] = b"[DONE]";
 const DONE_EVENT: &[u8] = b"data: [DONE]\n\n";
 
-/// What one event was.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Seen {
-    /// No payload: a comment or a blank line, relayed. It shows that the upstream is alive.
-    Comment,
-    /// A chunk without text.
-    Chunk,
-    /// A chunk with text: the first one ends the wait for the first token.
-    Content,
-    /// A report of usage and nothing else; relayed only if the caller asked for it.
-    Usage,
-    /// `[DONE]`.
-    Done,
-    /// Something after `[DONE]`, dropped.
-    Late,
-}
-
 /// Follows one stream.
 #[derive(Debug)]
-pub struct StreamReader {
+pub(super) struct ChatReader {
     provider_key: Arc<ProviderKey>,
     /// The requested name as a JSON string; `None` where chunks keep the upstream's.
     model: Option<Box<[u8]>>,
@@ -53,9 +39,9 @@ pub struct StreamReader {
     done: bool,
 }
 
-impl StreamReader {
+impl ChatReader {
     /// Starts at the first byte of the body.
-    pub fn new(call: &Call, provider_key: &Arc<ProviderKey>) -> Self {
+    pub(super) fn new(call: &Call, provider_key: &Arc<ProviderKey>) -> Self {
         let mut model = b"\"".to_vec();
         text::write_escaped(&call.model, &mut model);
         model.push(b'"');
@@ -70,14 +56,31 @@ impl StreamReader {
         }
     }
 
-    /// Takes one event as the upstream sent it, with its blank line, and appends what the caller
-    /// gets of it to `out`. The last event of a stream may lack its blank line; it is added.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejection::Upstream`] for an error inside the stream, [`Rejection::Decode`] for a payload
-    /// that is no chunk. Nothing is appended, and the stream is over.
-    pub fn event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<Seen, Rejection> {
+    /// Remembers what a chunk says about the stream.
+    fn note(&mut self, answer: &Answer, payload: &[u8]) {
+        if let Some(report) = answer.usage {
+            self.meter.report(report.counts);
+        }
+        if let Some(id) = answer.id(payload)
+            && self.id.as_deref() != Some(&*id)
+        {
+            self.id = Some(recorded_id(&id));
+        }
+        let Some(choices) = answer.choices else {
+            return;
+        };
+        self.meter.wrote(choices.text_bytes);
+        if let Some(finish) = choices.finish
+            && (finish.first_choice || self.finish_reason.is_none())
+        {
+            let reason = text::of(payload, &finish.reason);
+            self.finish_reason = reason.map(|reason| recorded_id(&reason));
+        }
+    }
+}
+
+impl StreamReader for ChatReader {
+    fn event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<Seen, Rejection> {
         if self.done {
             return Ok(Seen::Late);
         }
@@ -127,12 +130,7 @@ impl StreamReader {
         Ok(seen)
     }
 
-    /// Ends the stream, once the upstream closed it; appends the `[DONE]` it left out.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejection::StreamAborted`] where neither `[DONE]` nor a finish reason was seen.
-    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Rejection> {
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Rejection> {
         if self.done {
             return Ok(());
         }
@@ -144,46 +142,24 @@ impl StreamReader {
         Ok(())
     }
 
-    /// The tokens so far.
-    pub fn usage(&self) -> Usage {
+    fn usage(&self) -> Usage {
         self.meter.usage()
     }
 
-    /// The last id a chunk had.
-    pub fn provider_request_id(&self) -> Option<&str> {
+    fn provider_request_id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// Why the model stopped: the last reason given, that of choice 0 where there are several.
-    pub fn finish_reason(&self) -> Option<&str> {
+    fn finish_reason(&self) -> Option<&str> {
         self.finish_reason.as_deref()
     }
 
-    /// Whether `[DONE]` was seen.
-    pub fn is_done(&self) -> bool {
+    fn is_done(&self) -> bool {
         self.done
     }
 
-    /// Remembers what a chunk says about the stream.
-    fn note(&mut self, answer: &Answer, payload: &[u8]) {
-        if let Some(report) = answer.usage {
-            self.meter.report(report.counts);
-        }
-        if let Some(id) = answer.id(payload)
-            && self.id.as_deref() != Some(&*id)
-        {
-            self.id = Some(recorded_id(&id));
-        }
-        let Some(choices) = answer.choices else {
-            return;
-        };
-        self.meter.wrote(choices.text_bytes);
-        if let Some(finish) = choices.finish
-            && (finish.first_choice || self.finish_reason.is_none())
-        {
-            let reason = text::of(payload, &finish.reason);
-            self.finish_reason = reason.map(|reason| recorded_id(&reason));
-        }
+    fn cut(&mut self, rejection: &Rejection, request_id: &str, out: &mut Vec<u8>) {
+        rejection.write_stream_error(Dialect::Openai, request_id, out);
     }
 }
 
@@ -195,78 +171,5 @@ fn seen(answer: &Answer) -> Seen {
         Seen::Usage
     } else {
         Seen::Chunk
-    }
-}
-
-/// Appends an event as it is.
-fn relay(event: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(event);
-    terminate(event, out);
-}
-
-/// Appends an event with its payload edited.
-fn rewrite(
-    event: &[u8],
-    data: &EventData<'_>,
-    payload: &[u8],
-    edits: &Edits<'_>,
-    out: &mut Vec<u8>,
-) {
-    match data {
-        EventData::Many(_) => rewrite_lines(event, payload, edits, out),
-        EventData::None | EventData::One(_) => {
-            // The payload is a slice of the event.
-            let start = payload
-                .as_ptr()
-                .addr()
-                .saturating_sub(event.as_ptr().addr());
-            let (before, rest) = event.split_at_checked(start).unwrap_or((event, b""));
-            out.extend_from_slice(before);
-            edits.apply(payload, out);
-            out.extend_from_slice(rest.get(payload.len()..).unwrap_or_default());
-            terminate(event, out);
-        }
-    }
-}
-
-/// The rare event with several `data` lines: its other lines as they came, then the edited payload
-/// in lines of its own.
-fn rewrite_lines(event: &[u8], payload: &[u8], edits: &Edits<'_>, out: &mut Vec<u8>) {
-    let mut edited = Vec::with_capacity(event.len());
-    edits.apply(payload, &mut edited);
-    let line_end: &[u8] = match memchr::memchr2(b'\r', b'\n', event) {
-        Some(at) if event.get(at..at + 2) == Some(b"\r\n") => b"\r\n",
-        Some(at) => event.get(at..=at).unwrap_or(b"\n"),
-        None => b"\n",
-    };
-    for line in event.split(|&byte| byte == b'\n' || byte == b'\r') {
-        if !line.is_empty() && !is_data(line) {
-            out.extend_from_slice(line);
-            out.extend_from_slice(line_end);
-        }
-    }
-    for line in edited.split(|&byte| byte == b'\n') {
-        out.extend_from_slice(b"data: ");
-        out.extend_from_slice(line);
-        out.extend_from_slice(line_end);
-    }
-    out.extend_from_slice(line_end);
-}
-
-/// Whether `line` is a `data` line; the first one may follow a byte order mark.
-fn is_data(line: &[u8]) -> bool {
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    let name = line.strip_prefix(b"data");
-    name.is_some_and(|rest| matches!(rest.first(), None | Some(b':')))
-}
-
-/// Adds the blank line that `event` lacks.
-fn terminate(event: &[u8], out: &mut Vec<u8>) {
-    let line = match event {
-        [line @ .., b'\r', b'\n'] | [line @ .., b'\r' | b'\n'] => line,
-        _ => return out.extend_from_slice(b"\n\n"),
-    };
-    if !matches!(line.last(), None | Some(b'\r' | b'\n')) {
-        out.extend_from_slice(b"\n\n");
     }
 }

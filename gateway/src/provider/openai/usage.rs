@@ -67,6 +67,7 @@ mod tests {
                 total,
                 cached_prompt,
                 reasoning,
+                ..Counts::default()
             })
         };
         let openai = r#"{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13,

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::provider::Asker;
+use crate::provider::head::is_token_text;
 use crate::endpoint::{Endpoint, parse};
 use crate::http::h1::{Limits, parse_request};
 use crate::route::{fixture, resolve};
@@ -31,7 +33,12 @@ fn sent(key: Value, endpoint: Endpoint, fields: &str, body: &[u8]) -> Result<Vec
         request_id: "req-1",
     };
     let mut out = Vec::new();
-    write(&route, &call, body, &asker, &mut out).map(|()| out)
+    let outbound = Outbound {
+        route: &route,
+        call: &call,
+        asker: &asker,
+    };
+    write(&outbound, body, &mut out).map(|()| out)
 }
 
 fn split(request: &[u8]) -> (String, String) {

@@ -13,17 +13,17 @@ const CHAT: &str =
     r#"{"model":"team","messages":[{"role":"user","content":"12345678"}],"stream":true}"#;
 const ASKED: &str = r#"{"model":"team","messages":[{"role":"user","content":"12345678"}],"stream":true,"stream_options":{"include_usage":true}}"#;
 
-fn reader(endpoint: Endpoint, body: &str, key: serde_json::Value) -> StreamReader {
+fn reader(endpoint: Endpoint, body: &str, key: serde_json::Value) -> ChatReader {
     let call = parse(endpoint, body.as_bytes()).unwrap();
-    StreamReader::new(&call, &fixture::provider_key(key))
+    ChatReader::new(&call, &fixture::provider_key(key))
 }
 
-fn chat() -> StreamReader {
+fn chat() -> ChatReader {
     reader(Endpoint::ChatCompletions, CHAT, json!({}))
 }
 
 /// What a caller gets of `upstream`, cut into reads of `step` bytes, and what the reader learned.
-fn relayed(reader: &mut StreamReader, upstream: &[u8], step: usize) -> (String, Vec<Seen>) {
+fn relayed(reader: &mut ChatReader, upstream: &[u8], step: usize) -> (String, Vec<Seen>) {
     let mut scanner = EventScanner::new(EVENT_BYTES_MAX);
     let (mut buffer, mut out, mut seen) = (Vec::new(), Vec::new(), Vec::new());
     for read in upstream.chunks(step) {
@@ -41,7 +41,7 @@ fn relayed(reader: &mut StreamReader, upstream: &[u8], step: usize) -> (String, 
 }
 
 /// One event's outcome from a fresh reader.
-fn one(reader: &mut StreamReader, payload: &str) -> (String, Seen) {
+fn one(reader: &mut ChatReader, payload: &str) -> (String, Seen) {
     let mut out = Vec::new();
     let event = format!("data: {payload}\n\n");
     let seen = reader.event(event.as_bytes(), &mut out).unwrap();

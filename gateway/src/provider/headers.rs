@@ -2,7 +2,8 @@
 
 use config_sync::model::template::{Var, is_header_value};
 
-use super::request::Asker;
+use super::Asker;
+use super::head::Line;
 use crate::route::Route;
 
 /// Set by the gateway on every request, or part of how the message is framed: nobody else's.
@@ -71,9 +72,15 @@ pub(super) struct Sources<'a> {
     pub(super) asker: &'a Asker<'a>,
     /// Whether the gateway sent its own `accept`.
     pub(super) stream: bool,
+    /// The lines that the adapter has sent.
+    pub(super) own: &'a [Line<'a>],
 }
 
 impl<'a> Sources<'a> {
+    fn sent_own(&self, name: &str) -> bool {
+        self.own.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+    }
+
     fn variable(&self, var: Var) -> Option<&'a str> {
         let key = self.asker.key;
         match var {
@@ -117,7 +124,7 @@ pub(super) fn extra(sources: &Sources<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     for (name, template) in &policy.defaults {
         let own = is_one_of(&OWN, name) || (sources.stream && name.eq_ignore_ascii_case("accept"));
-        if own || is_one_of(&RESERVED, name) || sent(out, start, name) {
+        if own || sources.sent_own(name) || is_one_of(&RESERVED, name) || sent(out, start, name) {
             continue;
         }
         let undo = out.len();
@@ -149,6 +156,7 @@ fn forward(sources: &Sources<'_>, name: &str, value: &[u8], start: usize, out: &
         return;
     };
     let kept = is_one_of(&OWN, lower)
+        || sources.sent_own(lower)
         || is_one_of(&RESERVED, lower)
         || is_one_of(&CALLERS_OWN, lower)
         || CALLERS_OWN_PREFIXES

@@ -162,6 +162,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::dialect::Dialect;
     use crate::route::fixture;
 
     fn error(rejection: Rejection) -> UpstreamError {
@@ -252,7 +253,7 @@ mod tests {
             assert_eq!(got.retry_after_secs, waits, "{status}");
             let rejection = Rejection::Upstream(Box::new(got));
             let mut out = Vec::new();
-            rejection.write_envelope("r", &mut out);
+            rejection.write_envelope(Dialect::Openai, "r", &mut out);
             let said = String::from_utf8(out).unwrap().contains("said");
             assert_eq!(said, (400..500).contains(&status), "{status}");
             assert!(

@@ -1,0 +1,100 @@
+//! How one call reaches one target, decided once: forwarded, or translated both ways. [pure]
+
+use super::openai::recorded;
+use super::{Adapter, AnswerBody, Answered, ErrorAnswer, Outbound, StreamReader, adapter_for};
+use crate::canonical::{Renderer, Translated};
+use crate::dialect::{self, Seed};
+use crate::endpoint::Call;
+use crate::rejection::Rejection;
+use crate::route::Route;
+use crate::usage::Meter;
+
+/// An attempt's way out and back.
+#[derive(Debug)]
+pub struct Exchange {
+    adapter: &'static dyn Adapter,
+    /// Shows the answer to the caller; `None` where it is forwarded.
+    renderer: Option<Box<dyn Renderer>>,
+}
+
+impl Exchange {
+    /// Decides how `outbound` reaches its target and appends the upstream request to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::ProviderUnavailable`], [`Rejection::NotImplemented`] where the target cannot serve
+    /// the endpoint, and those of [`Adapter::forward`] and [`Adapter::converse`]; `out` is as before.
+    pub fn begin(
+        outbound: &Outbound<'_>,
+        body: &[u8],
+        seed: impl FnOnce() -> Seed,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, Rejection> {
+        let adapter = adapter_for(&outbound.route.target)?;
+        let call = outbound.call;
+        if adapter.speaks(call.endpoint, &outbound.route.provider_key) {
+            adapter.forward(outbound, body, out)?;
+            return Ok(Self {
+                adapter,
+                renderer: None,
+            });
+        }
+        if !adapter.translates(call.endpoint) {
+            return Err(Rejection::NotImplemented);
+        }
+        let (conversation, renderer) = dialect::open(call, body, seed())?;
+        adapter.converse(outbound, &conversation, out)?;
+        Ok(Self {
+            adapter,
+            renderer: Some(renderer),
+        })
+    }
+
+    /// Reads a whole answer with status success.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Adapter::forwarded`].
+    pub fn answer<'c>(
+        &mut self,
+        call: &'c Call,
+        route: &Route,
+        body: &[u8],
+    ) -> Result<Answered<'c>, Rejection> {
+        let key = &route.provider_key;
+        let Some(renderer) = &mut self.renderer else {
+            return self.adapter.forwarded(call, key, body);
+        };
+        let reply = self.adapter.reply(key, body)?;
+        let mut meter = Meter::new(call.prompt_bytes);
+        if let Some(counts) = reply.counts {
+            meter.report(counts);
+        }
+        meter.wrote(reply.text_bytes());
+        let mut rendered = Vec::with_capacity(body.len());
+        renderer.reply(&reply, &mut rendered);
+        let recorded = |text: &str| (!text.is_empty()).then(|| recorded(text));
+        Ok(Answered {
+            usage: meter.usage(),
+            provider_request_id: recorded(&reply.id),
+            finish_reason: reply.finish_reason.as_deref().and_then(recorded),
+            body: AnswerBody::Rendered(rendered),
+        })
+    }
+
+    /// Follows a stream.
+    pub fn stream(&mut self, call: &Call, route: &Route) -> Box<dyn StreamReader> {
+        match self.renderer.take() {
+            None => self.adapter.forwarding(call, route),
+            Some(renderer) => {
+                let decoder = self.adapter.decoder(call, &route.provider_key);
+                Box::new(Translated::new(decoder, renderer))
+            }
+        }
+    }
+
+    /// The rejection for an answer with a status other than success.
+    pub fn error(&self, answer: &ErrorAnswer<'_>, route: &Route) -> Rejection {
+        self.adapter.error(answer, &route.provider_key)
+    }
+}
