@@ -13,6 +13,7 @@ use crate::bridge::record::Usage;
 use crate::endpoint::{Call, Endpoint};
 use crate::json::{Edits, Kind, Span, Text, text};
 use crate::rejection::Rejection;
+use crate::short_text::ShortText;
 use crate::usage::{Counts, Meter};
 
 /// A successful answer.
@@ -20,9 +21,9 @@ use crate::usage::{Counts, Meter};
 pub struct Reply<'c> {
     pub usage: Usage,
     /// The body's id; empty ones count as absent.
-    pub provider_request_id: Option<Box<str>>,
+    pub provider_request_id: Option<ShortText>,
     /// Why choice 0 ended.
-    pub finish_reason: Option<Box<str>>,
+    pub finish_reason: Option<ShortText>,
     edits: Edits<'c>,
 }
 

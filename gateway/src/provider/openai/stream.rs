@@ -18,6 +18,7 @@ use crate::endpoint::{Call, Endpoint};
 use crate::http::sse::{EventData, data_of};
 use crate::json::{Edits, Text, text};
 use crate::rejection::Rejection;
+use crate::short_text::ShortText;
 use crate::usage::Meter;
 
 const DONE: &[u8] = b"[DONE]";
@@ -48,15 +49,16 @@ pub struct StreamReader {
     model: Option<Box<[u8]>>,
     wants_usage: bool,
     meter: Meter,
-    id: Option<Box<str>>,
-    finish_reason: Option<Box<str>>,
+    id: Option<ShortText>,
+    finish_reason: Option<ShortText>,
     done: bool,
 }
 
 impl StreamReader {
     /// Starts at the first byte of the body.
     pub fn new(call: &Call, provider_key: &Arc<ProviderKey>) -> Self {
-        let mut model = b"\"".to_vec();
+        let mut model = Vec::with_capacity(call.model.len() + 2);
+        model.push(b'"');
         text::write_escaped(&call.model, &mut model);
         model.push(b'"');
         Self {
