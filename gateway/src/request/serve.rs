@@ -10,15 +10,17 @@ use std::time::Duration;
 use config_sync::model::ApiKey;
 use config_sync::snapshot::Snapshot;
 
-use super::answer::{model_list, reject, relay_stream, relay_whole, write_rejection, writer};
+use super::answer::{
+    model_list, reject, relay_stream, relay_whole, token_count, write_rejection, writer,
+};
 use super::context::{Context, Place};
 use super::probe;
 use crate::auth;
 use crate::bridge::domain::AuthDecision;
+use crate::dialect::{Dialect, Seed};
 use crate::endpoint::{self, Call, Endpoint, Routed};
 use crate::http::h1::{BodyLength, RequestHead, ResponseHead};
 use crate::listener::client::{BodyFailure, Client, HungUp};
-use crate::dialect::{Dialect, Seed};
 use crate::provider::{Asker, ERROR_BODY_BYTES_MAX, ErrorAnswer, Exchange, Outbound};
 use crate::rejection::Rejection;
 use crate::relay::unary::{self, Excess};
@@ -122,7 +124,12 @@ async fn forward(
         .read_body(head.body(), worker.settings.body_bytes_max)
         .await
         .map_err(|failure| body_stop(failure, &worker))?;
-    let mut admitted = admit(ctx, &snapshot, key, (endpoint, head), &body)?;
+    let (call, route) = choose(ctx, &snapshot, key, endpoint, &body)?;
+    if Exchange::is_spared(&call, &route)? {
+        drop((body, snapshot));
+        return token_count(ctx, &call, head, client).await;
+    }
+    let mut admitted = admit(ctx, key, head, (call, route), &body)?;
     drop((body, snapshot));
     let sent = attempt(ctx, &admitted, client).await;
     // A long stream keeps nothing of the request.
@@ -184,21 +191,33 @@ fn body_stop(failure: BodyFailure, worker: &Worker) -> Stop {
     }
 }
 
-/// Checks the call, finds its target and writes the upstream request.
-fn admit(
+/// Checks the call and finds its target.
+fn choose(
     ctx: &mut Context,
     snapshot: &Snapshot,
     key: &ApiKey,
-    (endpoint, head): (Endpoint, &RequestHead),
+    endpoint: Endpoint,
     body: &[u8],
-) -> Result<Admitted, Rejection> {
-    let worker = Rc::clone(&ctx.worker);
+) -> Result<(Call, Route), Rejection> {
     let call = endpoint::parse(endpoint, body)?;
     let record = ctx.record();
     record.requested_model.clone_from(&call.model);
     record.stream = call.stream;
     let route = route::resolve(snapshot, key, &call.model, record.client_ip)?;
     record.target = Some(route.target.labels.clone());
+    Ok((call, route))
+}
+
+/// Writes the upstream request.
+fn admit(
+    ctx: &mut Context,
+    key: &ApiKey,
+    head: &RequestHead,
+    (call, route): (Call, Route),
+    body: &[u8],
+) -> Result<Admitted, Rejection> {
+    let worker = Rc::clone(&ctx.worker);
+    let record = ctx.record();
     record.upstream_model.clone_from(&route.upstream_model);
     let mut request = worker.buffers.take();
     let asker = Asker {
