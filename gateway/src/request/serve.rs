@@ -5,6 +5,7 @@
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use config_sync::model::ApiKey;
@@ -26,7 +27,8 @@ use crate::rejection::Rejection;
 use crate::relay::unary::{self, Excess};
 use crate::relay::{ResponseWriter, Stop};
 use crate::request_id;
-use crate::route::{self, Route};
+use crate::route::Route;
+use crate::short_text::ShortText;
 use crate::upstream::attempt::{self, Reply};
 use crate::upstream::clocks::Clocks;
 use crate::worker::Worker;
@@ -103,6 +105,14 @@ pub(super) struct Admitted {
     request: Vec<u8>,
 }
 
+/// What becomes of a request that was checked.
+enum Admission {
+    /// Its target is asked.
+    Sent(Admitted),
+    /// Its tokens are counted here: the target cannot.
+    Counted(Call),
+}
+
 /// Every phase from the checked head to the response's last byte; `true` where the connection can
 /// carry another request.
 async fn forward(
@@ -124,13 +134,13 @@ async fn forward(
         .read_body(head.body(), worker.settings.body_bytes_max)
         .await
         .map_err(|failure| body_stop(failure, &worker))?;
-    let (call, route) = choose(ctx, &snapshot, key, endpoint, &body)?;
-    if Exchange::is_spared(&call, &route)? {
-        drop((body, snapshot));
-        return token_count(ctx, &call, head, client).await;
-    }
-    let mut admitted = admit(ctx, key, head, (call, route), &body)?;
-    drop((body, snapshot));
+    let admitted = admit(ctx, &snapshot, key, (endpoint, head), &body);
+    worker.buffers.give(body);
+    drop(snapshot);
+    let mut admitted = match admitted? {
+        Admission::Sent(admitted) => admitted,
+        Admission::Counted(call) => return token_count(ctx, &call, head, client).await,
+    };
     let sent = attempt(ctx, &admitted, client).await;
     // A long stream keeps nothing of the request.
     worker.buffers.give(std::mem::take(&mut admitted.request));
@@ -191,33 +201,26 @@ fn body_stop(failure: BodyFailure, worker: &Worker) -> Stop {
     }
 }
 
-/// Checks the call and finds its target.
-fn choose(
+/// Checks the call, finds its target and writes the upstream request, if there is to be one.
+fn admit(
     ctx: &mut Context,
     snapshot: &Snapshot,
     key: &ApiKey,
-    endpoint: Endpoint,
+    (endpoint, head): (Endpoint, &RequestHead),
     body: &[u8],
-) -> Result<(Call, Route), Rejection> {
+) -> Result<Admission, Rejection> {
+    let worker = Rc::clone(&ctx.worker);
     let call = endpoint::parse(endpoint, body)?;
     let record = ctx.record();
     record.requested_model.clone_from(&call.model);
     record.stream = call.stream;
-    let route = route::resolve(snapshot, key, &call.model, record.client_ip)?;
-    record.target = Some(route.target.labels.clone());
-    Ok((call, route))
-}
-
-/// Writes the upstream request.
-fn admit(
-    ctx: &mut Context,
-    key: &ApiKey,
-    head: &RequestHead,
-    (call, route): (Call, Route),
-    body: &[u8],
-) -> Result<Admitted, Rejection> {
-    let worker = Rc::clone(&ctx.worker);
-    let record = ctx.record();
+    let route = worker
+        .rows
+        .resolve(snapshot, key, &call.model, record.client_ip)?;
+    record.target = Some(Arc::clone(&route.labels));
+    if Exchange::is_spared(&call, &route)? {
+        return Ok(Admission::Counted(call));
+    }
     record.upstream_model.clone_from(&route.upstream_model);
     let mut request = worker.buffers.take();
     let asker = Asker {
@@ -235,13 +238,13 @@ fn admit(
         hex: worker.ids.hex(),
     };
     let exchange = Exchange::begin(&outbound, body, seed, &mut request)?;
-    Ok(Admitted {
+    Ok(Admission::Sent(Admitted {
         exchange,
         clocks: Clocks::of(&route.target, &worker.settings.upstream, call.stream),
         call,
         route,
         request,
-    })
+    }))
 }
 
 /// Gets a response head from the target, or its error.
@@ -260,7 +263,7 @@ async fn attempt(
     client.return_alarm(alarm);
     let upstream_us = ctx.micros_to(worker.tick());
     ctx.record().upstream_us = Some(upstream_us);
-    let labels = &admitted.route.target.labels;
+    let labels = &admitted.route.labels;
     let reply = sent.map_err(|failure| {
         worker.shard().attempt(labels, false);
         Rejection::from(failure)
@@ -291,10 +294,10 @@ async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Resul
 }
 
 /// The id under which the provider logs this exchange.
-fn transport_id(head: &ResponseHead) -> Option<Box<str>> {
+fn transport_id(head: &ResponseHead) -> Option<ShortText> {
     let value = TRANSPORT_IDS.iter().find_map(|name| head.header(name))?;
     let id = value.get(..TRANSPORT_ID_BYTES_MAX).unwrap_or(value);
-    Some(String::from_utf8_lossy(id).into())
+    Some(ShortText::from(&*String::from_utf8_lossy(id)))
 }
 
 fn is_event_stream(reply: &Reply) -> bool {
@@ -319,14 +322,15 @@ fn rewritten_path(worker: &Worker, head: &RequestHead) -> Option<String> {
     })
 }
 
-fn request_id_of(worker: &Worker, head: &RequestHead) -> Box<str> {
+fn request_id_of(worker: &Worker, head: &RequestHead) -> ShortText {
     let names = &worker.settings.request_id_headers;
     match request_id::accept(names, |name| head.header(name)) {
-        Some(id) => Box::from(id),
+        Some(id) => id.into(),
         None => mint(worker),
     }
 }
 
-fn mint(worker: &Worker) -> Box<str> {
-    Box::from(worker.ids.mint(&mut [0; request_id::MINTED_ID_BYTES]))
+fn mint(worker: &Worker) -> ShortText {
+    let mut buffer = [0; request_id::MINTED_ID_BYTES];
+    ShortText::from(worker.ids.mint(&mut buffer))
 }
