@@ -1,5 +1,9 @@
 //! OpenAI Responses, for callers whose target has no such endpoint. [pure]
 
+mod failure;
+
+pub use failure::error_event;
+
 use super::Seed;
 use crate::canonical::{Conversation, Renderer};
 use crate::endpoint::Call;
