@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use config_sync::model::provider_key::ProviderKey;
 
-use super::answer::{Answer, recorded_id};
+use super::answer::{Answer, recorded};
 use super::{error, reasoning_path};
 use crate::bridge::record::Usage;
 use crate::endpoint::{Call, Endpoint};
@@ -56,11 +56,10 @@ pub fn read<'c>(call: &'c Call, key: &ProviderKey, body: &[u8]) -> Result<Reply<
     }
     let choices = answer.choices.unwrap_or_default();
     let finish = choices.finish.filter(|finish| finish.first_choice);
-    let finish = finish.and_then(|finish| text::of(body, &finish.reason));
     Ok(Reply {
         usage: usage(call, &answer, choices.text_bytes),
-        provider_request_id: answer.id(body).map(|id| recorded_id(&id)),
-        finish_reason: finish.map(|reason| recorded_id(&reason)),
+        provider_request_id: answer.id().and_then(|id| recorded(body, &id)),
+        finish_reason: finish.and_then(|finish| recorded(body, &finish.reason)),
         edits,
     })
 }
@@ -80,7 +79,7 @@ impl Reply<'_> {
 /// Notes the edit that shows the requested name, unless the upstream's is the same.
 fn name_model<'c>(answer: &Answer, call: &'c Call, body: &[u8], edits: &mut Edits<'c>) {
     let Some(model) = answer.model else { return };
-    if text::of(body, &model).as_deref() == Some(&*call.model) {
+    if text::is(body, &model, &call.model) {
         return;
     }
     if model.kind == Kind::String {

@@ -3,6 +3,7 @@
 //! Events pass as they came, framing included. Edited are the `model` of each chunk, reasoning under
 //! an unusual name, and usage that the caller did not ask for.
 
+mod likeness;
 #[cfg(test)]
 mod tests;
 
@@ -11,15 +12,16 @@ use std::sync::Arc;
 
 use config_sync::model::provider_key::ProviderKey;
 
-use super::answer::{Answer, recorded_id};
+use super::answer::{Answer, recorded};
 use super::{error, reasoning_path};
 use crate::bridge::record::Usage;
 use crate::endpoint::{Call, Endpoint};
 use crate::http::sse::{EventData, data_of};
-use crate::json::{Edits, Text, text};
+use crate::json::{Edits, Span, Text, text};
 use crate::rejection::Rejection;
 use crate::short_text::ShortText;
 use crate::usage::Meter;
+use likeness::{Likeness, Varying, inside};
 
 const DONE: &[u8] = b"[DONE]";
 const DONE_EVENT: &[u8] = b"data: [DONE]\n\n";
@@ -51,6 +53,7 @@ pub struct StreamReader {
     meter: Meter,
     id: Option<ShortText>,
     finish_reason: Option<ShortText>,
+    likeness: Likeness,
     done: bool,
 }
 
@@ -68,6 +71,7 @@ impl StreamReader {
             meter: Meter::new(call.prompt_bytes),
             id: None,
             finish_reason: None,
+            likeness: Likeness::default(),
             done: false,
         }
     }
@@ -82,6 +86,11 @@ impl StreamReader {
     pub fn event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<Seen, Rejection> {
         if self.done {
             return Ok(Seen::Late);
+        }
+        let name = self.model.as_deref().unwrap_or_default();
+        if let Some(bytes) = self.likeness.relay(event, name, out) {
+            self.meter.wrote(bytes);
+            return Ok(Seen::Content);
         }
         let data = data_of(event);
         let payload = data.bytes().map_or(&b""[..], <[u8]>::trim_ascii);
@@ -108,6 +117,7 @@ impl StreamReader {
             });
         }
         let seen = seen(&answer);
+        let is_lifted = !edits.is_empty();
         self.note(&answer, payload);
         if !self.wants_usage {
             match answer.usage {
@@ -116,10 +126,19 @@ impl StreamReader {
                 None => {}
             }
         }
+        let mut renamed = None;
         if let (Some(name), Some(model)) = (&self.model, answer.model)
             && model.span.of(payload) != &**name
         {
+            renamed = Some(model.span);
             edits.replace(model.span, Text::Raw(name));
+        }
+        if seen == Seen::Content
+            && !is_lifted
+            && let EventData::One(_) = data
+            && let Some(varying) = varying(&answer, renamed, place_of(payload, event))
+        {
+            self.likeness.learn(event, &varying);
         }
         if edits.is_empty() {
             relay(event, out);
@@ -171,10 +190,12 @@ impl StreamReader {
         if let Some(report) = answer.usage {
             self.meter.report(report.counts);
         }
-        if let Some(id) = answer.id(payload)
-            && self.id.as_deref() != Some(&*id)
-        {
-            self.id = Some(recorded_id(&id));
+        if let Some(id) = answer.id() {
+            let known = self.id.as_deref();
+            if !known.is_some_and(|known| text::is(payload, &id, known)) {
+                self.id = recorded(payload, &id).or(self.id.take());
+                self.likeness.forget();
+            }
         }
         let Some(choices) = answer.choices else {
             return;
@@ -183,10 +204,38 @@ impl StreamReader {
         if let Some(finish) = choices.finish
             && (finish.first_choice || self.finish_reason.is_none())
         {
-            let reason = text::of(payload, &finish.reason);
-            self.finish_reason = reason.map(|reason| recorded_id(&reason));
+            self.finish_reason = recorded(payload, &finish.reason);
         }
     }
+}
+
+/// What of an event with this answer may differ in the next one; `None` where its text is not all
+/// that matters. `start` is where the payload begins.
+fn varying(answer: &Answer, renamed: Option<Span>, start: usize) -> Option<Varying> {
+    let choices = answer.choices?;
+    let content = choices.content?;
+    let length = content.inner().end - content.inner().start;
+    if answer.usage.is_some() || choices.finish.is_some() || choices.text_bytes != length as u64 {
+        return None;
+    }
+    let padding = match answer.padding {
+        None => None,
+        Some(padding) => Some(inside(&padding, start)?),
+    };
+    Some(Varying {
+        text: inside(&content, start)?,
+        padding,
+        model: renamed.map(|span| Span {
+            start: start + span.start,
+            end: start + span.end,
+        }),
+    })
+}
+
+/// Where `payload`, a slice of `event`, begins.
+fn place_of(payload: &[u8], event: &[u8]) -> usize {
+    let start = payload.as_ptr().addr();
+    start.saturating_sub(event.as_ptr().addr())
 }
 
 fn seen(answer: &Answer) -> Seen {
@@ -217,11 +266,7 @@ fn rewrite(
     match data {
         EventData::Many(_) => rewrite_lines(event, payload, edits, out),
         EventData::None | EventData::One(_) => {
-            // The payload is a slice of the event.
-            let start = payload
-                .as_ptr()
-                .addr()
-                .saturating_sub(event.as_ptr().addr());
+            let start = place_of(payload, event);
             let (before, rest) = event.split_at_checked(start).unwrap_or((event, b""));
             out.extend_from_slice(before);
             edits.apply(payload, out);
