@@ -6,8 +6,10 @@
 use std::fmt;
 use std::ops::Deref;
 
+use arrayvec::ArrayString;
+
 /// Longest text kept in place, in bytes: an id of `chatcmpl-` and a UUID fits.
-pub const INLINE_BYTES_MAX: usize = 46;
+pub const INLINE_BYTES_MAX: usize = 48;
 
 /// Text of any length; up to [`INLINE_BYTES_MAX`] bytes of it without an allocation.
 #[derive(Clone)]
@@ -15,43 +17,36 @@ pub struct ShortText(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    /// The first `len` bytes are the text, the others 0.
-    Inline {
-        len: u8,
-        bytes: [u8; INLINE_BYTES_MAX],
-    },
+    Inline(ArrayString<INLINE_BYTES_MAX>),
     Heap(Box<str>),
 }
 
-// What does not fit in place costs no more room than what does.
-const _: () = assert!(size_of::<Option<ShortText>>() == 48);
+// A record holds nine of them.
+const _: () = assert!(size_of::<Option<ShortText>>() == 56);
 
 impl ShortText {
+    /// `bytes` as text, with a replacement character for what is no UTF-8.
+    pub fn lossy(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(_) => Self::from(&*String::from_utf8_lossy(bytes)),
+        }
+    }
+
     /// `parts` as one text.
     pub fn joined(parts: [&str; 3]) -> Self {
-        let len = parts.iter().map(|part| part.len()).sum();
-        let mut bytes = [0; INLINE_BYTES_MAX];
-        let Some(mut room) = bytes.get_mut(..len) else {
-            return Self(Repr::Heap(parts.concat().into()));
-        };
-        for part in parts {
-            let (place, rest) = room.split_at_mut(part.len());
-            place.copy_from_slice(part.as_bytes());
-            room = rest;
+        let mut text = ArrayString::new();
+        match parts.iter().try_for_each(|part| text.try_push_str(part)) {
+            Ok(()) => Self(Repr::Inline(text)),
+            Err(_) => Self(Repr::Heap(parts.concat().into())),
         }
-        // At most INLINE_BYTES_MAX.
-        let len = len as u8;
-        Self(Repr::Inline { len, bytes })
     }
 
     /// The text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            // Copied whole from a `str`.
-            Repr::Inline { len, bytes } => {
-                let text = bytes.get(..usize::from(*len)).unwrap_or_default();
-                std::str::from_utf8(text).unwrap_or_default()
-            }
+            Repr::Inline(text) => text,
             Repr::Heap(text) => text,
         }
     }
@@ -67,15 +62,9 @@ impl ShortText {
 impl From<&str> for ShortText {
     #[inline]
     fn from(text: &str) -> Self {
-        let mut bytes = [0; INLINE_BYTES_MAX];
-        match bytes.get_mut(..text.len()) {
-            Some(place) => {
-                place.copy_from_slice(text.as_bytes());
-                // At most INLINE_BYTES_MAX.
-                let len = text.len() as u8;
-                Self(Repr::Inline { len, bytes })
-            }
-            None => Self(Repr::Heap(text.into())),
+        match ArrayString::from(text) {
+            Ok(text) => Self(Repr::Inline(text)),
+            Err(_) => Self(Repr::Heap(text.into())),
         }
     }
 }
@@ -138,11 +127,19 @@ mod tests {
                 let short = ShortText::from(&*text);
                 assert_eq!(short, *text);
                 assert_eq!(short.clone(), short);
-                let inline = matches!(short.0, Repr::Inline { .. });
+                let inline = matches!(short.0, Repr::Inline(_));
                 assert_eq!(inline, text.len() <= INLINE_BYTES_MAX);
             }
         }
         assert_eq!(ShortText::default(), "");
+    }
+
+    #[test]
+    fn bytes_become_text_whatever_they_are() {
+        let long = [b'x'; INLINE_BYTES_MAX + 1];
+        for bytes in [&b""[..], b"curl/8", &long, "é".as_bytes(), b"a\xffb"] {
+            assert_eq!(ShortText::lossy(bytes), *String::from_utf8_lossy(bytes));
+        }
     }
 
     #[test]

@@ -17,6 +17,9 @@ use config_sync::snapshot::Snapshot;
 use config_sync::source::load_file;
 
 use gateway::auth;
+use gateway::bridge;
+use gateway::bridge::histogram::BucketSettings;
+use gateway::bridge::record::{End, RequestRecord, Usage};
 use gateway::dialect::Seed;
 use gateway::endpoint::{self, Call, Routed};
 use gateway::http::h1::{self, Limits, Method, RequestHead};
@@ -234,8 +237,78 @@ fn an_event_of_a_stream_allocates_nothing_once_the_stream_is_under_way() {
         "allocations of a stream: {opening} to open, {first} for its first event, {rest} for 999 more"
     );
     assert_eq!(rest, 0, "allocations of 999 events");
+    // Without escapes, an event is alike the one before it.
+    let plain: Vec<String> = (0..1000).map(|n| event(n).replace(r#"\n\""#, "")).collect();
+    let (_, first_plain) = allocations(|| take(&plain[0], &mut out));
+    let ((), rest) = allocations(|| {
+        for event in &plain[1..] {
+            take(event, &mut out);
+        }
+    });
+    assert_eq!((first_plain, rest), (1, 0), "allocations of events alike");
     assert!(
         opening + first <= PER_STREAM_MAX,
         "{opening} + {first}, budget {PER_STREAM_MAX}"
     );
+}
+
+/// What a typical request leaves behind.
+fn record(id: &str, now: i64) -> RequestRecord {
+    RequestRecord {
+        request_id: id.into(),
+        trace_id: None,
+        finished_unix_ms: now,
+        worker: 0,
+        method: "POST",
+        path: "/v1/chat/completions".into(),
+        endpoint: "/v1/chat/completions",
+        inbound_protocol: "openai",
+        status: 200,
+        error_kind: None,
+        error: None,
+        end: End::Completed,
+        caller: None,
+        target: None,
+        requested_model: "fast".into(),
+        stream: false,
+        client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        user_agent: "OpenAI/Python 1.99.1".into(),
+        usage: Usage::default(),
+        cost_micro_usd: 4,
+        total_us: 900,
+        head_us: Some(900),
+        ttft_us: None,
+        upstream_us: Some(700),
+        bytes_in: 1_400,
+        bytes_out: 600,
+        events: 0,
+        provider_request_id: Some("chatcmpl-9nYk0mP2qX7sT4vB1cD6eF8gH3jK5".into()),
+        upstream_request_id: Some("req_0123456789abcdef0123456789abcdef".into()),
+        finish_reason: Some("stop".into()),
+        attempts: 1,
+        upstream_model: "gpt-4o-2024-08-06".into(),
+    }
+}
+
+#[test]
+fn a_record_allocates_nothing_once_the_cold_side_gives_records_back() {
+    let (workers, cold) = bridge::build(1, &BucketSettings::default()).unwrap();
+    let (worker, view) = (&workers[0], &cold.workers[0]);
+    let mut counts = Vec::new();
+    for round in 0..4 {
+        let ((), finished) = allocations(|| {
+            let id = "018f6b1c-4a7e-7d3b-9c52-6e0f1a2b3c4d";
+            worker.finish(worker.keep(record(id, round)));
+        });
+        let ((), released) = allocations(|| {
+            let mut written = view.records.pop().expect("the record");
+            written.release();
+            drop(view.given_back.push(vec![written]));
+        });
+        counts.push((finished, released));
+    }
+    println!("allocations of a record, by the worker and by the cold side: {counts:?}");
+    assert!(counts[0].0 > 0, "the counter counts");
+    // The cold side allocates the list that a batch comes back in.
+    assert_eq!(counts[2..], [(0, 1), (0, 1)]);
 }

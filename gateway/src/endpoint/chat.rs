@@ -7,13 +7,13 @@ use crate::rejection::Rejection;
 const FIELD: &str = "messages";
 
 /// Roles that reach an upstream. What a role means is the upstream's.
-const ROLES: [&[u8]; 6] = [
-    b"system",
-    b"user",
-    b"assistant",
-    b"tool",
-    b"developer",
-    b"function",
+const ROLES: [&str; 6] = [
+    "user",
+    "assistant",
+    "system",
+    "tool",
+    "developer",
+    "function",
 ];
 
 /// Steps over and checks `messages`; returns the UTF-8 bytes of their text.
@@ -73,14 +73,16 @@ fn message(cursor: &mut Cursor<'_>, index: usize) -> Result<u64, Fault> {
 
 fn role(cursor: &mut Cursor<'_>, index: usize) -> Result<(), Fault> {
     let value = cursor.value()?;
-    let name = text::of(cursor.document(), &value);
-    match name {
-        Some(name) if ROLES.contains(&name.as_bytes()) => Ok(()),
-        _ => Err(fault(
-            index,
-            ".role: must be system, developer, user, assistant, tool or function",
-        )),
+    if ROLES
+        .iter()
+        .any(|role| text::is(cursor.document(), &value, role))
+    {
+        return Ok(());
     }
+    Err(fault(
+        index,
+        ".role: must be system, developer, user, assistant, tool or function",
+    ))
 }
 
 /// The text bytes of a content: a string, `null` or a list of parts.

@@ -221,12 +221,31 @@ impl<'d> Cursor<'d> {
     }
 
     /// Steps over a string; the cursor stands on its opening quote.
+    #[inline]
     fn string(&mut self) -> Result<Value, JsonError> {
         let start = self.at;
-        let mut escaped = false;
         self.at += 1;
+        self.at += plain::run(self.bytes.get(self.at..).unwrap_or_default());
+        if self.bytes.get(self.at) != Some(&b'"') {
+            return self.rest_of_string(start);
+        }
+        self.at += 1;
+        let span = Span {
+            start,
+            end: self.at,
+        };
+        Ok(Value {
+            kind: Kind::String,
+            span,
+            escaped: false,
+        })
+    }
+
+    /// Steps over what is left of a string that began at `start`; the cursor stands on a byte that
+    /// needs a look.
+    fn rest_of_string(&mut self, start: usize) -> Result<Value, JsonError> {
+        let mut escaped = false;
         loop {
-            self.at += plain::run(self.bytes.get(self.at..).unwrap_or_default());
             match self.bytes.get(self.at) {
                 None => return Err(self.error("unterminated string")),
                 Some(b'"') => break,
@@ -237,6 +256,7 @@ impl<'d> Cursor<'d> {
                 Some(_) if self.strict => return Err(self.error("control character in a string")),
                 Some(_) => self.at += 1,
             }
+            self.at += plain::run(self.bytes.get(self.at..).unwrap_or_default());
         }
         self.at += 1;
         let span = Span {
@@ -354,10 +374,10 @@ impl<'d> Cursor<'d> {
             .unwrap_or(rest.len());
         let token = rest.get(..length).unwrap_or_default();
         let kind = match token {
+            [b'-' | b'0'..=b'9', ..] if !self.strict || is_number(token) => Kind::Number,
             b"true" => Kind::Bool(true),
             b"false" => Kind::Bool(false),
             b"null" => Kind::Null,
-            [b'-' | b'0'..=b'9', ..] if !self.strict || is_number(token) => Kind::Number,
             _ if token.is_empty() || self.strict => return Err(self.error("expected a value")),
             _ => Kind::Unknown,
         };

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use super::value::{Kind, Value};
 
+/// Digits of a count that certainly fits 64 bits.
+const COUNT_DIGITS_MAX: usize = 19;
+
 /// The text of a string value of `document`.
 ///
 /// Borrowed unless the string holds escapes. `None` where the value is not a string, holds half of a
@@ -17,6 +20,14 @@ pub fn of<'d>(document: &'d [u8], value: &Value) -> Option<Cow<'d, str>> {
         return std::str::from_utf8(raw).ok().map(Cow::Borrowed);
     }
     String::from_utf8(unescape(raw)?).ok().map(Cow::Owned)
+}
+
+/// Whether a string value of `document` is `text`.
+pub fn is(document: &[u8], value: &Value, text: &str) -> bool {
+    if value.kind != Kind::String || value.escaped {
+        return of(document, value).as_deref() == Some(text);
+    }
+    value.inner().of(document) == text.as_bytes()
 }
 
 /// The bytes that `raw`, the inside of a JSON string, stands for.
@@ -123,6 +134,9 @@ pub fn write_escaped(text: &str, out: &mut Vec<u8>) {
 
 /// The bytes [`write_escaped`] appends for `text`.
 pub fn escaped_len(text: &str) -> usize {
+    if super::plain::run(text.as_bytes()) == text.len() {
+        return text.len();
+    }
     let extra = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 1,
         0x00..0x20 => 5,
@@ -136,7 +150,12 @@ pub fn count(document: &[u8], value: &Value) -> u64 {
     if value.kind != Kind::Number {
         return 0;
     }
-    let raw = std::str::from_utf8(value.span.of(document)).unwrap_or_default();
+    let raw = value.span.of(document);
+    if raw.len() <= COUNT_DIGITS_MAX && raw.iter().all(u8::is_ascii_digit) {
+        let digits = raw.iter().map(|digit| u64::from(digit - b'0'));
+        return digits.fold(0, |count, digit| count * 10 + digit);
+    }
+    let raw = std::str::from_utf8(raw).unwrap_or_default();
     raw.parse().unwrap_or_else(|_| {
         // `as` saturates: negative numbers give 0, huge ones the largest count.
         raw.parse::<f64>().map_or(0, |number| number as u64)
@@ -169,6 +188,8 @@ mod tests {
             assert_eq!(text, want);
             let length = decoded_len(document.as_bytes(), &value);
             assert_eq!(length, want.len() as u64, "{document}");
+            assert!(is(document.as_bytes(), &value, &want));
+            assert!(!is(document.as_bytes(), &value, &format!("{want}x")));
         }
     }
 
@@ -206,6 +227,7 @@ mod tests {
             ("12.0", 12),
             ("1e3", 1000),
             ("-4", 0),
+            ("9999999999999999999", 9_999_999_999_999_999_999),
             ("18446744073709551615", u64::MAX),
             ("99999999999999999999", u64::MAX),
             ("null", 0),

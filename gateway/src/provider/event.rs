@@ -9,6 +9,12 @@ pub(super) fn relay(event: &[u8], out: &mut Vec<u8>) {
     terminate(event, out);
 }
 
+/// Where `payload`, a slice of `event`, begins.
+pub(super) fn place_of(payload: &[u8], event: &[u8]) -> usize {
+    let start = payload.as_ptr().addr();
+    start.saturating_sub(event.as_ptr().addr())
+}
+
 /// Appends an event with its payload edited.
 pub(super) fn rewrite(
     event: &[u8],
@@ -20,11 +26,7 @@ pub(super) fn rewrite(
     match data {
         EventData::Many(_) => rewrite_lines(event, payload, edits, out),
         EventData::None | EventData::One(_) => {
-            // The payload is a slice of the event.
-            let start = payload
-                .as_ptr()
-                .addr()
-                .saturating_sub(event.as_ptr().addr());
+            let start = place_of(payload, event);
             let (before, rest) = event.split_at_checked(start).unwrap_or((event, b""));
             out.extend_from_slice(before);
             edits.apply(payload, out);

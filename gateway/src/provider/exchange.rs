@@ -1,6 +1,6 @@
 //! How one call reaches one target, decided once: forwarded, or translated both ways. [pure]
 
-use super::openai::recorded;
+use super::openai::recorded_text;
 use super::{Adapter, AnswerBody, Answered, ErrorAnswer, Outbound, StreamReader, adapter_for};
 use crate::canonical::{Renderer, Translated};
 use crate::dialect::{self, Seed};
@@ -85,10 +85,10 @@ impl Exchange {
         meter.wrote(reply.text_bytes());
         let mut rendered = Vec::with_capacity(body.len());
         renderer.reply(&reply, &mut rendered);
-        let recorded = |text: &str| (!text.is_empty()).then(|| recorded(text));
+        let recorded = |text: &str| (!text.is_empty()).then(|| recorded_text(text));
         Ok(Answered {
             usage: meter.usage(),
-            provider_request_id: recorded(&reply.id),
+            provider_request_id: recorded_text(&reply.id),
             finish_reason: reply.finish_reason.as_deref().and_then(recorded),
             body: AnswerBody::Rendered(rendered),
         })

@@ -9,7 +9,7 @@ use crate::worker::Worker;
 /// Longest unary response, bytes: an embedding batch of 2048 vectors of 3072 numbers is 60 MB.
 pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A response up to this size goes out in one piece with its head.
-const JOINED_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const JOINED_BYTES_MAX: usize = 64 * 1024;
 
 /// How a body that exceeds its bound ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,20 +71,16 @@ pub(crate) async fn read_body(
     Ok(body)
 }
 
-/// Sends a response head, then its body, as one message where it is small.
+/// Sends a response head with a body of at most [`JOINED_BYTES_MAX`], or with none; then the body
+/// that lies apart, if any.
 ///
 /// # Errors
 ///
 /// [`HungUp`].
-pub(crate) async fn send(
-    client: &mut Client,
-    head: &mut Vec<u8>,
-    body: &[u8],
-) -> Result<(), HungUp> {
-    if body.len() <= JOINED_BYTES_MAX {
-        head.extend_from_slice(body);
-        return client.send(head).await;
-    }
+pub(crate) async fn send(client: &mut Client, head: &[u8], apart: &[u8]) -> Result<(), HungUp> {
     client.send(head).await?;
-    client.send(body).await
+    if apart.is_empty() {
+        return Ok(());
+    }
+    client.send(apart).await
 }

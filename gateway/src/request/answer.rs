@@ -90,21 +90,31 @@ pub(super) async fn relay_whole(
     let id = ctx.record().request_id.clone();
     let writer = writer(&worker, head, client, &id).for_call(call);
     let mut out = worker.buffers.take();
-    writer.whole_head(&worker, 200, &[JSON], answer.body_len(&body), &mut out);
-    let mut edited = worker.buffers.take();
-    answer.write_body(&body, &mut edited);
+    let length = answer.body_len(&body);
+    writer.whole_head(&worker, 200, &[JSON], length, &mut out);
+    // A small body goes out in one piece with its head.
+    let mut apart = Vec::new();
+    if length <= unary::JOINED_BYTES_MAX {
+        answer.write_body(&body, &mut out);
+    } else {
+        apart = worker.buffers.take();
+        answer.write_body(&body, &mut apart);
+    }
     let record = ctx.record();
     record.status = 200;
-    record.bytes_out = (out.len() + edited.len()) as u64;
+    record.bytes_out = (out.len() + apart.len()) as u64;
     record.usage = answer.usage;
     record.cost_micro_usd = usage::cost_micro_usd(route.target.cost.as_ref(), &answer.usage);
     record.provider_request_id = answer.provider_request_id;
     record.finish_reason = answer.finish_reason;
-    let sent = unary::send(client, &mut out, &edited).await;
-    let head_us = ctx.micros_to(worker.tick());
+    let sent = unary::send(client, &out, &apart).await;
+    let head_us = ctx.ended(worker.tick());
     ctx.record().head_us = Some(head_us);
-    for buffer in [body, out, edited] {
+    for buffer in [body, out] {
         worker.buffers.give(buffer);
+    }
+    if !apart.is_empty() {
+        worker.buffers.give(apart);
     }
     sent?;
     Ok(writer.keep_alive)
@@ -227,14 +237,14 @@ pub(super) fn write_rejection(
     let retry_after = rejection
         .retry_after_secs()
         .map(|secs| seconds.format(secs));
-    let mut headers = vec![JSON];
-    if let Some(secs) = retry_after {
-        headers.push(("retry-after", secs.as_bytes()));
+    let retry_after = retry_after.map(|secs| ("retry-after", secs.as_bytes()));
+    let allow = rejection.allow().map(|allow| ("allow", allow.as_bytes()));
+    let status = rejection.status();
+    // No rejection has both.
+    match retry_after.or(allow) {
+        Some(one) => writer.whole(worker, status, &[JSON, one], &body, out),
+        None => writer.whole(worker, status, &[JSON], &body, out),
     }
-    if let Some(allow) = rejection.allow() {
-        headers.push(("allow", allow.as_bytes()));
-    }
-    writer.whole(worker, rejection.status(), &headers, &body, out);
     worker.buffers.give(body);
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Context {
     pub dialect: Dialect,
     /// The record so far; taken when it is handed over.
     record: Option<Box<RequestRecord>>,
+    /// When the answer was sent, where nothing more is awaited.
+    ended: Option<Instant>,
 }
 
 impl Context {
@@ -97,6 +99,7 @@ impl Context {
             started: worker.now(),
             dialect: place.dialect,
             record: Some(record),
+            ended: None,
         }
     }
 
@@ -111,6 +114,13 @@ impl Context {
     pub(crate) fn micros_to(&self, at: Instant) -> u64 {
         let spent = at.saturating_duration_since(self.started).as_micros();
         u64::try_from(spent).unwrap_or(u64::MAX)
+    }
+
+    /// Notes that the request ends at `at`: nothing more may be awaited. Returns the
+    /// microseconds until then.
+    pub(crate) fn ended(&mut self, at: Instant) -> u64 {
+        self.ended = Some(at);
+        self.micros_to(at)
     }
 
     /// Notes what was sent.
@@ -157,7 +167,8 @@ impl Context {
     }
 
     fn hand_over(&mut self) {
-        let total_us = self.micros_to(self.worker.tick());
+        let ended = self.ended.unwrap_or_else(|| self.worker.tick());
+        let total_us = self.micros_to(ended);
         let Some(mut record) = self.record.take() else {
             return;
         };
@@ -186,7 +197,5 @@ fn text(value: Option<&[u8]>) -> ShortText {
     /// The log shows 256 characters; more need not be carried.
     const CARRIED_MAX: usize = 1024;
     let value = value.unwrap_or_default();
-    ShortText::from(&*String::from_utf8_lossy(
-        &value[..value.len().min(CARRIED_MAX)],
-    ))
+    ShortText::lossy(value.get(..CARRIED_MAX).unwrap_or(value))
 }

@@ -297,7 +297,7 @@ async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Resul
 fn transport_id(head: &ResponseHead) -> Option<ShortText> {
     let value = TRANSPORT_IDS.iter().find_map(|name| head.header(name))?;
     let id = value.get(..TRANSPORT_ID_BYTES_MAX).unwrap_or(value);
-    Some(ShortText::from(&*String::from_utf8_lossy(id)))
+    Some(ShortText::lossy(id))
 }
 
 fn is_event_stream(reply: &Reply) -> bool {

@@ -66,6 +66,12 @@ impl Meter {
         self.completion_bytes = self.completion_bytes.saturating_add(bytes);
     }
 
+    /// UTF-8 bytes of text the model wrote so far.
+    #[cfg(test)]
+    pub(crate) fn written(&self) -> u64 {
+        self.completion_bytes
+    }
+
     /// The tokens so far. A number the upstream left at 0 although there was text is estimated, and
     /// one estimate makes the whole usage an estimated one.
     pub fn usage(&self) -> Usage {

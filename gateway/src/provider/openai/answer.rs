@@ -1,7 +1,8 @@
 //! An upstream's answer, whole or one chunk of a stream, read in one pass. [pure]
 
-use super::{message, usage};
-use crate::json::{Cursor, Edits, JsonError, Key, Kind, Span, Value, text};
+use super::message::{self, some_text};
+use super::usage;
+use crate::json::{Cursor, Edits, JsonError, Key, Kind, Span, Value, is_plain_ascii, text};
 use crate::short_text::ShortText;
 use crate::usage::Counts;
 
@@ -18,6 +19,8 @@ pub(super) struct Answer {
     pub(super) usage: Option<Report>,
     /// `error`, where it is an object or a string with something in it.
     pub(super) error: Option<Value>,
+    /// `obfuscation`, with which OpenAI hides the length of a text.
+    pub(super) padding: Option<Value>,
 }
 
 /// What the choices of one document say together.
@@ -29,6 +32,8 @@ pub(super) struct Choices {
     pub(super) has_members: bool,
     /// Why the first of them that ended did; choice 0 where it is among them.
     pub(super) finish: Option<Finish>,
+    /// The last `content`.
+    pub(super) content: Option<Value>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +82,7 @@ impl Answer {
                     answer.usage = report(cursor, &key)?;
                     first_report = key.first;
                 }
+                b"obfuscation" => answer.padding = Some(cursor.value()?),
                 _ => cursor.skip()?,
             }
             Ok::<_, JsonError>(())
@@ -97,19 +103,29 @@ impl Answer {
         }
     }
 
-    /// The body's id, fit to be recorded; `None` where there is none.
-    pub(super) fn id<'d>(&self, document: &'d [u8]) -> Option<std::borrow::Cow<'d, str>> {
-        text::of(document, self.id.as_ref()?).filter(|id| !id.is_empty())
+    /// The body's id, where it is text that is not empty.
+    pub(super) fn id(&self) -> Option<Value> {
+        self.id.and_then(some_text)
     }
 }
 
-/// `id` without control characters, cut to size.
-pub(in crate::provider) fn recorded_id(id: &str) -> ShortText {
-    if id.len() <= ID_CHARS_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        return id.into();
+/// `text` without control characters, cut to size.
+pub(in crate::provider) fn recorded_text(text: &str) -> ShortText {
+    if text.len() <= ID_CHARS_MAX && is_plain_ascii(text.as_bytes()) {
+        return text.into();
     }
-    let kept = id.chars().filter(|character| !character.is_control());
+    let kept = text.chars().filter(|character| !character.is_control());
     ShortText::from(&*kept.take(ID_CHARS_MAX).collect::<String>())
+}
+
+/// The text of `value` without control characters, cut to size; `None` where it is no text.
+pub(super) fn recorded(document: &[u8], value: &Value) -> Option<ShortText> {
+    let raw = value.inner().of(document);
+    let as_it_is = value.kind == Kind::String && !value.escaped && raw.len() <= ID_CHARS_MAX;
+    if as_it_is && is_plain_ascii(raw) {
+        return std::str::from_utf8(raw).ok().map(ShortText::from);
+    }
+    Some(recorded_text(&text::of(document, value)?))
 }
 
 fn says_something(value: Value) -> Option<Value> {
@@ -144,6 +160,7 @@ fn choices(
                 b"delta" | b"message" => {
                     let message = message::read(cursor, field, edits)?;
                     all.has_members |= message.has_members;
+                    all.content = message.content.or(all.content);
                     all.text_bytes = all.text_bytes.saturating_add(message.text_bytes);
                 }
                 b"text" => {

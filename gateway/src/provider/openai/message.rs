@@ -11,6 +11,8 @@ pub(super) struct Message {
     pub(super) text_bytes: u64,
     /// Whether it has any member.
     pub(super) has_members: bool,
+    /// The last `content`.
+    pub(super) content: Option<Value>,
 }
 
 /// Reasoning found so far.
@@ -41,6 +43,13 @@ pub(super) fn read(
     let mut reasoning = Reasoning::default();
     let span = cursor.object(|cursor, key| {
         message.has_members = true;
+        if key.name == b"content" {
+            let value = cursor.value()?;
+            message.content = Some(value);
+            let bytes = text::decoded_len(cursor.document(), &value);
+            message.text_bytes = message.text_bytes.saturating_add(bytes);
+            return Ok(());
+        }
         let bytes = member(cursor, &key, field, &mut reasoning)?;
         message.text_bytes = message.text_bytes.saturating_add(bytes);
         Ok::<_, JsonError>(())
@@ -60,7 +69,7 @@ fn member(
     let document = cursor.document();
     match key.name {
         b"tool_calls" | b"function_call" => return tool_text(cursor),
-        b"content" | b"refusal" => {
+        b"refusal" => {
             let value = cursor.value()?;
             return Ok(text::decoded_len(document, &value));
         }
@@ -107,7 +116,7 @@ impl Reasoning {
 }
 
 /// The value, if it is a string that is not empty.
-fn some_text(value: Value) -> Option<Value> {
+pub(super) fn some_text(value: Value) -> Option<Value> {
     let inner = value.inner();
     (value.kind == Kind::String && inner.start < inner.end).then_some(value)
 }

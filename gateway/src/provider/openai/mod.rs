@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use config_sync::model::provider_key::ProviderKey;
 
-pub(super) use answer::recorded_id as recorded;
+pub(super) use answer::recorded_text;
 
 use super::{Adapter, Answered, ErrorAnswer, Outbound, StreamReader, error};
 use crate::canonical::{Conversation, Decoder, Reply};

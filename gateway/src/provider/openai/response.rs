@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use config_sync::model::provider_key::ProviderKey;
 
-use super::answer::{Answer, recorded_id};
+use super::answer::{Answer, recorded};
 use super::reasoning_path;
 use crate::bridge::record::Usage;
 use crate::endpoint::{Call, Endpoint};
@@ -49,11 +49,10 @@ pub(super) fn read<'c>(
     }
     let choices = answer.choices.unwrap_or_default();
     let finish = choices.finish.filter(|finish| finish.first_choice);
-    let finish = finish.and_then(|finish| text::of(body, &finish.reason));
     Ok(Answered {
         usage: usage(call, &answer, choices.text_bytes),
-        provider_request_id: answer.id(body).map(|id| recorded_id(&id)),
-        finish_reason: finish.map(|reason| recorded_id(&reason)),
+        provider_request_id: answer.id().and_then(|id| recorded(body, &id)),
+        finish_reason: finish.and_then(|finish| recorded(body, &finish.reason)),
         body: AnswerBody::Edited(edits),
     })
 }
@@ -61,7 +60,7 @@ pub(super) fn read<'c>(
 /// Notes the edit that shows the requested name, unless the upstream's is the same.
 fn name_model<'c>(answer: &Answer, call: &'c Call, body: &[u8], edits: &mut Edits<'c>) {
     let Some(model) = answer.model else { return };
-    if text::of(body, &model).as_deref() == Some(&*call.model) {
+    if text::is(body, &model, &call.model) {
         return;
     }
     if model.kind == Kind::String {

@@ -3,6 +3,7 @@
 //! Events pass as they came, framing included. Edited are the `model` of each chunk, reasoning under
 //! an unusual name, and usage that the caller did not ask for.
 
+mod likeness;
 #[cfg(test)]
 mod tests;
 
@@ -11,18 +12,19 @@ use std::sync::Arc;
 
 use config_sync::model::provider_key::ProviderKey;
 
-use super::answer::{Answer, recorded_id};
+use super::answer::{Answer, recorded};
 use super::reasoning_path;
 use crate::bridge::record::Usage;
 use crate::dialect::Dialect;
 use crate::endpoint::{Call, Endpoint};
-use crate::http::sse::data_of;
-use crate::json::{Edits, Text, text};
-use crate::provider::event::{relay, rewrite};
+use crate::http::sse::{EventData, data_of};
+use crate::json::{Edits, Span, Text, text};
+use crate::provider::event::{place_of, relay, rewrite};
 use crate::provider::{Seen, StreamReader, error};
 use crate::rejection::Rejection;
 use crate::short_text::ShortText;
 use crate::usage::Meter;
+use likeness::{Likeness, Varying, inside};
 
 const DONE: &[u8] = b"[DONE]";
 const DONE_EVENT: &[u8] = b"data: [DONE]\n\n";
@@ -37,6 +39,7 @@ pub(super) struct ChatReader {
     meter: Meter,
     id: Option<ShortText>,
     finish_reason: Option<ShortText>,
+    likeness: Likeness,
     done: bool,
 }
 
@@ -54,6 +57,7 @@ impl ChatReader {
             meter: Meter::new(call.prompt_bytes),
             id: None,
             finish_reason: None,
+            likeness: Likeness::default(),
             done: false,
         }
     }
@@ -63,10 +67,12 @@ impl ChatReader {
         if let Some(report) = answer.usage {
             self.meter.report(report.counts);
         }
-        if let Some(id) = answer.id(payload)
-            && self.id.as_deref() != Some(&*id)
-        {
-            self.id = Some(recorded_id(&id));
+        if let Some(id) = answer.id() {
+            let known = self.id.as_deref();
+            if !known.is_some_and(|known| text::is(payload, &id, known)) {
+                self.id = recorded(payload, &id).or(self.id.take());
+                self.likeness.forget();
+            }
         }
         let Some(choices) = answer.choices else {
             return;
@@ -75,8 +81,7 @@ impl ChatReader {
         if let Some(finish) = choices.finish
             && (finish.first_choice || self.finish_reason.is_none())
         {
-            let reason = text::of(payload, &finish.reason);
-            self.finish_reason = reason.map(|reason| recorded_id(&reason));
+            self.finish_reason = recorded(payload, &finish.reason);
         }
     }
 }
@@ -85,6 +90,11 @@ impl StreamReader for ChatReader {
     fn event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<Seen, Rejection> {
         if self.done {
             return Ok(Seen::Late);
+        }
+        let name = self.model.as_deref().unwrap_or_default();
+        if let Some(bytes) = self.likeness.relay(event, name, out) {
+            self.meter.wrote(bytes);
+            return Ok(Seen::Content);
         }
         let data = data_of(event);
         let payload = data.bytes().map_or(&b""[..], <[u8]>::trim_ascii);
@@ -111,6 +121,7 @@ impl StreamReader for ChatReader {
             });
         }
         let seen = seen(&answer);
+        let is_lifted = !edits.is_empty();
         self.note(&answer, payload);
         if !self.wants_usage {
             match answer.usage {
@@ -119,10 +130,19 @@ impl StreamReader for ChatReader {
                 None => {}
             }
         }
+        let mut renamed = None;
         if let (Some(name), Some(model)) = (&self.model, answer.model)
             && model.span.of(payload) != &**name
         {
+            renamed = Some(model.span);
             edits.replace(model.span, Text::Raw(name));
+        }
+        if seen == Seen::Content
+            && !is_lifted
+            && let EventData::One(_) = data
+            && let Some(varying) = varying(&answer, renamed, place_of(payload, event))
+        {
+            self.likeness.learn(event, &varying);
         }
         if edits.is_empty() {
             relay(event, out);
@@ -163,6 +183,29 @@ impl StreamReader for ChatReader {
     fn cut(&mut self, rejection: &Rejection, request_id: &str, out: &mut Vec<u8>) {
         rejection.write_stream_error(Dialect::Openai, request_id, out);
     }
+}
+
+/// What of an event with this answer may differ in the next one; `None` where its text is not all
+/// that matters. `start` is where the payload begins.
+fn varying(answer: &Answer, renamed: Option<Span>, start: usize) -> Option<Varying> {
+    let choices = answer.choices?;
+    let content = choices.content?;
+    let length = content.inner().end - content.inner().start;
+    if answer.usage.is_some() || choices.finish.is_some() || choices.text_bytes != length as u64 {
+        return None;
+    }
+    let padding = match answer.padding {
+        None => None,
+        Some(padding) => Some(inside(&padding, start)?),
+    };
+    Some(Varying {
+        text: inside(&content, start)?,
+        padding,
+        model: renamed.map(|span| Span {
+            start: start + span.start,
+            end: start + span.end,
+        }),
+    })
 }
 
 fn seen(answer: &Answer) -> Seen {

@@ -12,7 +12,7 @@ use crate::endpoint::Call;
 use crate::http::sse::{EventData, data_of};
 use crate::json::{Cursor, Edits, JsonError, Kind, Span, Text, text};
 use crate::provider::event::{relay, rewrite};
-use crate::provider::openai::recorded;
+use crate::provider::openai::recorded_text;
 use crate::provider::{Seen, StreamReader, error};
 use crate::rejection::Rejection;
 use crate::route::Route;
@@ -71,11 +71,11 @@ impl Reader {
         if let Some(id) = response.id(payload)
             && self.id.as_deref() != Some(&*id)
         {
-            self.id = Some(recorded(&id));
+            self.id = Some(recorded_text(&id));
         }
         if event.kind.ends() {
             let ending = response.ending(payload);
-            self.finish_reason = ending.map(|word| recorded(&word));
+            self.finish_reason = ending.map(|word| recorded_text(&word));
         }
     }
 

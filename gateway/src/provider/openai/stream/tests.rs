@@ -346,6 +346,41 @@ fn names_are_escaped_and_the_reason_of_choice_0_wins() {
 }
 
 /// Payloads made of the members the reader looks at, in any order and number, sound or not.
+/// Events of one stream: most are alike but for their text, some are not.
+fn alike() -> impl Strategy<Value = String> {
+    let text = prop::sample::select(vec![
+        "a",
+        "word ",
+        "é😀",
+        "",
+        r"\n",
+        r#"\""#,
+        "\t",
+        "data: x",
+        r#"","finish_reason":"stop"#,
+        "[DONE]",
+    ]);
+    let shape = prop::sample::select(vec![
+        r#"{"id":"c1","model":"up","choices":[{"index":0,"delta":{"content":"@"},"finish_reason":null}]}"#,
+        r#"{"id":"c1","model":"up","choices":[{"index":0,"delta":{"content":"@"}}],"obfuscation":"%"}"#,
+        r#"{"id":"c1","model":"up","choices":[{"index":0,"delta":{"content":"@"}}],"obfuscation":"\u0061"}"#,
+        r#"{"id":"c1","obfuscation":"%","model":"up","choices":[{"index":0,"delta":{"content":"@"}}]}"#,
+        r#"{"id":"c1","choices":[{"index":0,"delta":{"content":"@"}}],"model":"up"}"#,
+        r#"{"id":"c2","model":"team","choices":[{"index":0,"delta":{"content":"@"}}]}"#,
+        r#"{"id":"c1","model":"up","choices":[{"delta":{"content":""}},{"index":1,"delta":{"content":"@"}}]}"#,
+        r#"{"id":"c1","model":"up","choices":[{"delta":{"reasoning":"@","content":"@"}}]}"#,
+        r#"{"id":"c1","model":"up","choices":[{"delta":{"content":"@"},"finish_reason":"stop"}]}"#,
+        r#"{"id":"c1","model":"up","choices":[{"delta":{"content":"@"}}],"usage":{"prompt_tokens":3}}"#,
+        r#"{"id":"c1","model":"up","choices":[{"delta":{"role":"@","content":""}}]}"#,
+    ]);
+    let padding = prop::sample::select(vec!["", "xYz", "0"]);
+    let end = prop::sample::select(vec!["\n\n", "\n\n", "\n\n", "\r\n\r\n", ""]);
+    (shape, text, padding, end).prop_map(|(shape, text, padding, end)| {
+        let payload = shape.replace('@', text).replace('%', padding);
+        format!("data: {payload}{end}")
+    })
+}
+
 fn payload() -> impl Strategy<Value = String> {
     let member = prop::sample::select(vec![
         r#""model":"up""#,
@@ -366,6 +401,27 @@ fn payload() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    /// A reader that saw other events before relays and learns as one that saw none.
+    #[test]
+    fn what_was_learned_from_one_event_changes_nothing_about_the_next(
+        events in prop::collection::vec((alike(), 1..4_usize), 1..24),
+    ) {
+        let mut reader = chat();
+        let mut bytes = 0;
+        for (event, times) in events {
+            for _ in 0..times {
+                let mut fresh = chat();
+                let (mut out, mut want) = (Vec::new(), Vec::new());
+                let seen = reader.event(event.as_bytes(), &mut out);
+                prop_assert_eq!(seen.ok(), fresh.event(event.as_bytes(), &mut want).ok());
+                prop_assert_eq!(String::from_utf8(out), String::from_utf8(want));
+                prop_assert_eq!(reader.provider_request_id(), fresh.provider_request_id());
+                bytes += fresh.meter.written();
+                prop_assert_eq!(reader.meter.written(), bytes);
+            }
+        }
+    }
+
     #[test]
     fn edited_payloads_stay_json_and_never_name_the_upstreams_model(payload in payload(), asked in any::<bool>()) {
         let body = if asked { ASKED } else { CHAT };
