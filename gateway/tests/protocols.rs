@@ -94,12 +94,16 @@ fn request(caller: &str, model: &str, more: &Map<String, Value>) -> Vec<u8> {
 /// A small answer of `upstream`, with `more` merged over it.
 fn answer(upstream: &str, more: &Map<String, Value>) -> Vec<u8> {
     let mut body = match upstream {
-        "openai" => json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "upstream-model",
+        "openai" => {
+            json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "upstream-model",
             "choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}),
-        _ => json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "upstream-model",
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}})
+        }
+        _ => {
+            json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "upstream-model",
             "content": [{"type": "text", "text": "ok"}], "stop_reason": "end_turn", "stop_sequence": null,
-            "usage": {"input_tokens": 1, "output_tokens": 1}}),
+            "usage": {"input_tokens": 1, "output_tokens": 1}})
+        }
     };
     body.as_object_mut().unwrap().extend(more.clone());
     serde_json::to_vec(&body).unwrap()
@@ -194,7 +198,12 @@ fn message_of(rejection: &Rejection) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn check_request(gateway: &Gateway, table: &Table<'_>, left: &str, right: &str) -> Result<(), String> {
+fn check_request(
+    gateway: &Gateway,
+    table: &Table<'_>,
+    left: &str,
+    right: &str,
+) -> Result<(), String> {
     let sent = members(left);
     let body = request(table.caller, &format!("to-{}", table.upstream), &sent);
     let begun = gateway.begin(endpoint_of(table.caller), &body);
@@ -204,7 +213,8 @@ fn check_request(gateway: &Gateway, table: &Table<'_>, left: &str, right: &str) 
                 let message = message_of(&rejection);
                 let named = named.trim_matches('`');
                 let said = message.contains(named);
-                said.then_some(()).ok_or(format!("{named} is not in {message}"))
+                said.then_some(())
+                    .ok_or(format!("{named} is not in {message}"))
             }
             Err(rejection) => Err(format!("{}", rejection.status())),
             Ok(begun) => Err(format!("not refused: {}", begun.upstream)),
@@ -213,7 +223,9 @@ fn check_request(gateway: &Gateway, table: &Table<'_>, left: &str, right: &str) 
     let upstream = begun.map_err(|rejection| message_of(&rejection))?.upstream;
     if right == "dropped" {
         let text = upstream.to_string();
-        let kept = sent.keys().find(|name| upstream.get(name.as_str()).is_some());
+        let kept = sent
+            .keys()
+            .find(|name| upstream.get(name.as_str()).is_some());
         let mut words = Vec::new();
         sent.values().for_each(|value| texts(value, &mut words));
         let leaked = words.iter().find(|word| text.contains(**word));
@@ -228,7 +240,12 @@ fn check_request(gateway: &Gateway, table: &Table<'_>, left: &str, right: &str) 
         .ok_or_else(|| upstream.to_string())
 }
 
-fn check_answer(gateway: &Gateway, table: &Table<'_>, left: &str, right: &str) -> Result<(), String> {
+fn check_answer(
+    gateway: &Gateway,
+    table: &Table<'_>,
+    left: &str,
+    right: &str,
+) -> Result<(), String> {
     let body = request(table.caller, &format!("to-{}", table.upstream), &Map::new());
     let begun = gateway.begin(endpoint_of(table.caller), &body);
     let mut begun = begun.map_err(|rejection| message_of(&rejection))?;
@@ -263,10 +280,22 @@ fn every_row_of_the_documented_tables_is_true() {
                 other => panic!("{other}"),
             };
             if let Err(got) = checked {
-                let Table { what, caller, upstream, .. } = table;
-                wrong.push(format!("{what} {caller} {upstream}\n  {left}\n  {right}\n  got {got}"));
+                let Table {
+                    what,
+                    caller,
+                    upstream,
+                    ..
+                } = table;
+                wrong.push(format!(
+                    "{what} {caller} {upstream}\n  {left}\n  {right}\n  got {got}"
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} rows:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

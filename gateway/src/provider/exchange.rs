@@ -88,7 +88,7 @@ impl Exchange {
         let recorded = |text: &str| (!text.is_empty()).then(|| recorded_text(text));
         Ok(Answered {
             usage: meter.usage(),
-            provider_request_id: recorded_text(&reply.id),
+            provider_request_id: recorded(&reply.id),
             finish_reason: reply.finish_reason.as_deref().and_then(recorded),
             body: AnswerBody::Rendered(rendered),
         })

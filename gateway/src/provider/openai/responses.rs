@@ -13,7 +13,7 @@ use std::borrow::Cow;
 pub(super) use stream::Reader;
 
 use self::response::Response;
-use super::recorded;
+use super::recorded_text;
 use crate::endpoint::Call;
 use crate::json::{Cursor, Edits, Text};
 use crate::provider::{AnswerBody, Answered, error};
@@ -61,8 +61,8 @@ pub(super) fn read<'c>(
     meter.wrote(response.text_bytes);
     Ok(Answered {
         usage: meter.usage(),
-        provider_request_id: response.id(body).map(|id| recorded(&id)),
-        finish_reason: response.ending(body).map(|word| recorded(&word)),
+        provider_request_id: response.id(body).map(|id| recorded_text(&id)),
+        finish_reason: response.ending(body).map(|word| recorded_text(&word)),
         body: AnswerBody::Edited(edits),
     })
 }
