@@ -68,9 +68,10 @@ impl Adapter for Openai {
     fn forwarded<'c>(
         &self,
         call: &'c Call,
-        key: &ProviderKey,
+        route: &Route,
         body: &[u8],
     ) -> Result<Answered<'c>, Rejection> {
+        let key = &route.provider_key;
         match call.endpoint {
             Endpoint::Responses => responses::read(call, key, body),
             _ => response::read(call, key, body),
