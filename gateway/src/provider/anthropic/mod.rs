@@ -2,6 +2,7 @@
 
 mod converse;
 mod decoder;
+mod error;
 mod native;
 mod reply;
 mod request;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use config_sync::model::provider_key::ProviderKey;
 
-use super::{Adapter, Answered, ErrorAnswer, Outbound, StreamReader, error};
+use super::{Adapter, Answered, ErrorAnswer, Outbound, StreamReader};
 use crate::canonical::{Conversation, Decoder, Reply};
 use crate::endpoint::{Call, Endpoint};
 use crate::rejection::Rejection;
