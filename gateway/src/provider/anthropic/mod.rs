@@ -1,11 +1,17 @@
 //! The Anthropic Messages API. [pure]
 
+mod caching;
 mod converse;
 mod decoder;
 mod error;
+mod event;
+mod message;
 mod native;
+mod piece;
+mod progress;
 mod reply;
 mod request;
+mod usage;
 
 use std::sync::Arc;
 
@@ -62,7 +68,7 @@ impl Adapter for Anthropic {
     }
 
     fn forwarding(&self, call: &Call, route: &Route) -> Box<dyn StreamReader> {
-        Box::new(native::MessagesReader::new(call, &route.provider_key))
+        Box::new(native::MessagesReader::new(call, route))
     }
 
     fn decoder(&self, call: &Call, key: &Arc<ProviderKey>) -> Box<dyn Decoder> {
