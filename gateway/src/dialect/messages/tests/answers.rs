@@ -416,7 +416,7 @@ proptest! {
             shown.delta(Delta::Text(raw), &mut out);
         }
         shown.end(&mut out);
-        let ends = out.ends_with(b"data: {\"type\":\"message_stop\"}\n\n");
-        prop_assert!(ends);
+        let is_ended = out.ends_with(b"data: {\"type\":\"message_stop\"}\n\n");
+        prop_assert!(is_ended);
     }
 }
