@@ -8,6 +8,7 @@
 
 mod conversation;
 mod escaped;
+mod name;
 mod reply;
 mod stream;
 
@@ -15,5 +16,6 @@ pub use conversation::{
     Conversation, Effort, Format, Marks, Part, Role, Source, Tool, ToolChoice, Turn,
 };
 pub use escaped::Escaped;
+pub use name::shortened;
 pub use reply::{Block, Finish, Reply};
 pub use stream::{Decoder, Delta, Renderer, Translated};
