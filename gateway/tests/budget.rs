@@ -17,12 +17,11 @@ use config_sync::snapshot::Snapshot;
 use config_sync::source::load_file;
 
 use gateway::auth;
+use gateway::dialect::Seed;
 use gateway::endpoint::{self, Call, Routed};
 use gateway::http::h1::{self, Limits, Method, RequestHead};
 use gateway::http::sse::{EVENT_BYTES_MAX, EventScanner};
-use gateway::provider::openai::request::{self, Asker};
-use gateway::provider::openai::response;
-use gateway::provider::openai::stream::{Seen, StreamReader};
+use gateway::provider::{Asker, Exchange, Outbound, Seen};
 use gateway::route::{self, Route};
 
 /// Allocations of one unary request, from the bytes of its head to those of its answer.
@@ -122,7 +121,7 @@ fn admit(
     head: &[u8],
     body: &[u8],
     out: &mut Vec<u8>,
-) -> (RequestHead, Call, Route) {
+) -> (RequestHead, Call, Route, Exchange) {
     let parsed = h1::parse_request(head, &Limits::default()).expect("a head");
     let (head, _) = parsed.expect("a whole head");
     let Routed::Endpoint(endpoint, _) = endpoint::route(head.method(), head.path()) else {
@@ -137,8 +136,17 @@ fn admit(
         key,
         request_id: "0123456789",
     };
-    request::write(&route, &call, body, &asker, out).expect("a request");
-    (head, call, route)
+    let outbound = Outbound {
+        route: &route,
+        call: &call,
+        asker: &asker,
+    };
+    let seed = || Seed {
+        created_unix_s: 1,
+        hex: [b'0'; 32],
+    };
+    let exchange = Exchange::begin(&outbound, body, seed, out).expect("a request");
+    (head, call, route, exchange)
 }
 
 #[test]
@@ -157,14 +165,14 @@ fn a_request_stays_within_its_allocations() {
     for _ in 0..3 {
         out.clear();
         edited.clear();
-        let ((_head, call, route), before) =
+        let ((_head, call, route, mut exchange), before) =
             allocations(|| admit(&snapshot, &head, &body, &mut out));
         let ((), after) = allocations(|| {
             let parsed =
                 h1::parse_response(answer_head.as_bytes(), &Method::Post, &Limits::default());
             let (head, _) = parsed.expect("a head").expect("a whole head");
             assert_eq!(head.status(), 200);
-            let reply = response::read(&call, &route.provider_key, answer).expect("an answer");
+            let reply = exchange.answer(&call, &route, answer).expect("an answer");
             reply.write_body(answer, &mut edited);
         });
         counts.push((before, after));
@@ -193,12 +201,12 @@ fn an_event_of_a_stream_allocates_nothing_once_the_stream_is_under_way() {
     let body = body(true);
     let head = head(&body);
     let mut request = Vec::with_capacity(16 * 1024);
-    let (_, call, route) = admit(&snapshot, &head, &body, &mut request);
+    let (_, call, route, mut exchange) = admit(&snapshot, &head, &body, &mut request);
     let events: Vec<String> = (0..1000).map(event).collect();
     let mut out = Vec::with_capacity(16 * 1024);
 
     let ((mut scanner, mut reader), opening) = allocations(|| {
-        let reader = StreamReader::new(&call, &route.provider_key);
+        let reader = exchange.stream(&call, &route);
         (EventScanner::new(EVENT_BYTES_MAX), reader)
     });
     let mut take = |text: &str, out: &mut Vec<u8>| {

@@ -149,9 +149,7 @@ impl Fields {
             (
                 b"max_tokens",
                 Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Messages,
-            ) => {
-                max_tokens(cursor, "max_tokens", &mut self.max_tokens_seen)
-            }
+            ) => max_tokens(cursor, "max_tokens", &mut self.max_tokens_seen),
             (b"max_completion_tokens", Endpoint::ChatCompletions) => max_tokens(
                 cursor,
                 "max_completion_tokens",

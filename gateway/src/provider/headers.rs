@@ -78,7 +78,9 @@ pub(super) struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     fn sent_own(&self, name: &str) -> bool {
-        self.own.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+        self.own
+            .iter()
+            .any(|(own, _)| own.eq_ignore_ascii_case(name))
     }
 
     fn variable(&self, var: Var) -> Option<&'a str> {

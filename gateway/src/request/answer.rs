@@ -10,10 +10,10 @@ use monoio::time::Instant;
 use super::context::Context;
 use super::serve::Admitted;
 use crate::bridge::domain::BodyLimitOutcome;
+use crate::dialect::Dialect;
 use crate::endpoint::models;
 use crate::http::h1::{Method, RequestHead, Version};
 use crate::listener::client::{Client, Lingered};
-use crate::dialect::Dialect;
 use crate::rejection::Rejection;
 use crate::relay::stream::{Relay, Tally};
 use crate::relay::unary::{self, Excess};
@@ -94,8 +94,7 @@ pub(super) async fn relay_whole(
     record.status = 200;
     record.bytes_out = (out.len() + edited.len()) as u64;
     record.usage = answer.usage;
-    record.cost_micro_usd =
-        usage::cost_micro_usd(route.target.cost.as_ref(), &answer.usage);
+    record.cost_micro_usd = usage::cost_micro_usd(route.target.cost.as_ref(), &answer.usage);
     record.provider_request_id = answer.provider_request_id;
     record.finish_reason = answer.finish_reason;
     let sent = unary::send(client, &mut out, &edited).await;

@@ -160,6 +160,8 @@ fn tokens(record: &RequestRecord, out: &mut Vec<u8>) {
     for (name, count) in [
         (member!("cached_prompt_tokens"), usage.cached_prompt),
         (member!("reasoning_tokens"), usage.reasoning),
+        (member!("cache_creation_tokens"), usage.cache_creation),
+        (member!("cache_read_tokens"), usage.cache_read),
     ] {
         if count > 0 {
             number(out, name, count);
