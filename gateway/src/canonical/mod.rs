@@ -8,7 +8,6 @@
 
 mod conversation;
 mod escaped;
-mod name;
 mod reply;
 mod stream;
 
@@ -16,6 +15,5 @@ pub use conversation::{
     Conversation, Effort, Format, Marks, Part, Role, Source, Tool, ToolChoice, Turn,
 };
 pub use escaped::Escaped;
-pub use name::shortened;
 pub use reply::{Block, Finish, Reply};
 pub use stream::{Decoder, Delta, Renderer, Translated};

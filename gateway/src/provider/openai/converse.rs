@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use sha2::{Digest, Sha256};
 
 use self::messages::Messages;
-use crate::canonical::{Conversation, Effort, Format, Tool, ToolChoice, shortened};
+use crate::canonical::{Conversation, Effort, Format, Tool, ToolChoice};
 use crate::endpoint::{Call, Endpoint};
 use crate::json::{Edits, text};
 use crate::provider::policy::Plan;
@@ -22,8 +22,6 @@ use crate::rejection::Rejection;
 
 /// Most texts that may end an answer.
 const STOPS_MAX: usize = 4;
-/// Longest name of a tool, in characters.
-const NAME_CHARS_MAX: usize = 64;
 /// Longest name of a caller's user, in characters.
 const USER_CHARS_MAX: usize = 64;
 /// What a schema is called where the caller's protocol gives it no name.
@@ -189,7 +187,7 @@ impl Body {
                 self.member("tool_choice");
                 self.0
                     .extend_from_slice(br#"{"type":"function","function":{"name":"#);
-                string(&shortened(name, NAME_CHARS_MAX), &mut self.0);
+                string(name, &mut self.0);
                 self.0.extend_from_slice(b"}}");
             }
         }
@@ -226,7 +224,7 @@ impl Body {
 
 fn write_tool(tool: &Tool<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"type":"function","function":{"name":"#);
-    string(&shortened(&tool.name, NAME_CHARS_MAX), out);
+    string(&tool.name, out);
     if let Some(description) = &tool.description {
         out.extend_from_slice(b",\"description\":");
         string(description, out);

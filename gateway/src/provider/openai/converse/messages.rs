@@ -1,7 +1,7 @@
 //! The turns of a conversation as chat messages. [pure]
 
-use super::{NAME_CHARS_MAX, Vendor, string};
-use crate::canonical::{Part, Role, Source, Turn, shortened};
+use super::{Vendor, string};
+use crate::canonical::{Part, Role, Source, Turn};
 use crate::endpoint::{Call, Endpoint};
 use crate::json::text::write_escaped;
 use crate::rejection::Rejection;
@@ -351,7 +351,7 @@ fn tool_call((id, name, arguments): (&str, &str, &str), out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
     string(id, out);
     out.extend_from_slice(br#","type":"function","function":{"name":"#);
-    string(&shortened(name, NAME_CHARS_MAX), out);
+    string(name, out);
     out.extend_from_slice(b",\"arguments\":");
     string(arguments, out);
     out.extend_from_slice(b"}}");
