@@ -61,7 +61,7 @@ pub struct Resolved<'s> {
     /// The row; its display name is a pattern where `capture` is set.
     pub model: &'s Arc<Model>,
     /// What the `*` of a wildcard row's name stands for.
-    pub capture: Option<Box<str>>,
+    pub capture: Option<&'s str>,
 }
 
 impl Snapshot {
@@ -117,8 +117,8 @@ impl Snapshot {
     }
 
     /// The model called `name`: the row of that very name, else the most specific wildcard row that
-    /// covers it. Allocates only for a wildcard's capture.
-    pub fn resolve<'s>(&'s self, name: &str) -> Option<Resolved<'s>> {
+    /// covers it. Allocates nothing.
+    pub fn resolve<'s>(&'s self, name: &'s str) -> Option<Resolved<'s>> {
         if let Some(model) = self.indexes.exact(name) {
             return Some(Resolved {
                 model,
@@ -128,7 +128,7 @@ impl Snapshot {
         let (model, capture) = self.indexes.covering(name)?;
         Some(Resolved {
             model,
-            capture: Some(capture.into()),
+            capture: Some(capture),
         })
     }
 

@@ -30,6 +30,7 @@ pub mod rejection;
 pub mod request_id;
 pub mod rewrite;
 pub mod route;
+pub mod short_text;
 
 pub mod provider;
 mod relay;

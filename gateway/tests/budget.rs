@@ -17,18 +17,17 @@ use config_sync::snapshot::Snapshot;
 use config_sync::source::load_file;
 
 use gateway::auth;
+use gateway::dialect::Seed;
 use gateway::endpoint::{self, Call, Routed};
 use gateway::http::h1::{self, Limits, Method, RequestHead};
 use gateway::http::sse::{EVENT_BYTES_MAX, EventScanner};
-use gateway::provider::openai::request::{self, Asker};
-use gateway::provider::openai::response;
-use gateway::provider::openai::stream::{Seen, StreamReader};
-use gateway::route::{self, Route};
+use gateway::provider::{Asker, Exchange, Outbound, Seen};
+use gateway::route::{Route, Rows};
 
 /// Allocations of one unary request, from the bytes of its head to those of its answer.
-const PER_REQUEST_MAX: u64 = 11;
+const PER_REQUEST_MAX: u64 = 2;
 /// Allocations of a stream beside those of its events.
-const PER_STREAM_MAX: u64 = 6;
+const PER_STREAM_MAX: u64 = 1;
 
 /// Counts allocations of the calling thread: tests run in parallel.
 struct Counting;
@@ -118,11 +117,11 @@ fn head(body: &[u8]) -> Vec<u8> {
 
 /// Every phase before the upstream; `out` gets the upstream request.
 fn admit(
-    snapshot: &Snapshot,
+    (snapshot, rows): (&Snapshot, &Rows),
     head: &[u8],
     body: &[u8],
     out: &mut Vec<u8>,
-) -> (RequestHead, Call, Route) {
+) -> (RequestHead, Call, Route, Exchange) {
     let parsed = h1::parse_request(head, &Limits::default()).expect("a head");
     let (head, _) = parsed.expect("a whole head");
     let Routed::Endpoint(endpoint, _) = endpoint::route(head.method(), head.path()) else {
@@ -131,19 +130,29 @@ fn admit(
     let key = auth::identify(snapshot, &head, 0).expect("a caller");
     let call = endpoint::parse(endpoint, body).expect("a call");
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let route = route::resolve(snapshot, key, &call.model, client).expect("a route");
+    let route = rows.resolve(snapshot, key, &call.model, client);
+    let route = route.expect("a route");
     let asker = Asker {
         head: &head,
         key,
         request_id: "0123456789",
     };
-    request::write(&route, &call, body, &asker, out).expect("a request");
-    (head, call, route)
+    let outbound = Outbound {
+        route: &route,
+        call: &call,
+        asker: &asker,
+    };
+    let seed = || Seed {
+        created_unix_s: 1,
+        hex: [b'0'; 32],
+    };
+    let exchange = Exchange::begin(&outbound, body, seed, out).expect("a request");
+    (head, call, route, exchange)
 }
 
 #[test]
 fn a_request_stays_within_its_allocations() {
-    let snapshot = snapshot();
+    let (snapshot, rows) = (snapshot(), Rows::default());
     let body = body(false);
     let head = head(&body);
     let answer = br#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hello there"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}"#;
@@ -157,14 +166,14 @@ fn a_request_stays_within_its_allocations() {
     for _ in 0..3 {
         out.clear();
         edited.clear();
-        let ((_head, call, route), before) =
-            allocations(|| admit(&snapshot, &head, &body, &mut out));
+        let ((_head, call, route, mut exchange), before) =
+            allocations(|| admit((&snapshot, &rows), &head, &body, &mut out));
         let ((), after) = allocations(|| {
             let parsed =
                 h1::parse_response(answer_head.as_bytes(), &Method::Post, &Limits::default());
             let (head, _) = parsed.expect("a head").expect("a whole head");
             assert_eq!(head.status(), 200);
-            let reply = response::read(&call, &route.provider_key, answer).expect("an answer");
+            let reply = exchange.answer(&call, &route, answer).expect("an answer");
             reply.write_body(answer, &mut edited);
         });
         counts.push((before, after));
@@ -193,12 +202,13 @@ fn an_event_of_a_stream_allocates_nothing_once_the_stream_is_under_way() {
     let body = body(true);
     let head = head(&body);
     let mut request = Vec::with_capacity(16 * 1024);
-    let (_, call, route) = admit(&snapshot, &head, &body, &mut request);
+    let rows = Rows::default();
+    let (_, call, route, mut exchange) = admit((&snapshot, &rows), &head, &body, &mut request);
     let events: Vec<String> = (0..1000).map(event).collect();
     let mut out = Vec::with_capacity(16 * 1024);
 
     let ((mut scanner, mut reader), opening) = allocations(|| {
-        let reader = StreamReader::new(&call, &route.provider_key);
+        let reader = exchange.stream(&call, &route);
         (EventScanner::new(EVENT_BYTES_MAX), reader)
     });
     let mut take = |text: &str, out: &mut Vec<u8>| {

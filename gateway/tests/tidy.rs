@@ -111,7 +111,8 @@ fn every_module_says_which_thread_runs_it() {
             "cold" => &["[cold]", "[pure]"],
             "boot" => &["[boot]"],
             "bridge" => &["[bridge]"],
-            "http" | "endpoint" | "auth" | "route" | "provider" | "usage" | "json" => &["[pure]"],
+            "http" | "endpoint" | "auth" | "route" | "provider" | "usage" | "json"
+            | "canonical" | "dialect" => &["[pure]"],
             "sys" | "relay" => &["[ring]"],
             _ => return None,
         };

@@ -1,6 +1,5 @@
 //! Models: a name for callers, and the upstream that serves it. [pure]
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -76,11 +75,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model id to send upstream. `capture`: what the `*` of the row's name matched.
-    pub fn upstream_model(&self, capture: Option<&str>) -> Cow<'_, str> {
+    /// The model id to send upstream, in three pieces, any of them empty. `capture`: what the `*` of
+    /// the row's name matched.
+    pub fn upstream_model<'a>(&'a self, capture: Option<&'a str>) -> [&'a str; 3] {
         match (capture, self.model_name.split_once('*')) {
-            (Some(text), Some((before, after))) => Cow::Owned([before, text, after].concat()),
-            (None, _) | (_, None) => Cow::Borrowed(&self.model_name),
+            (Some(text), Some((before, after))) => [before, text, after],
+            (None, _) | (_, None) => ["", &self.model_name, ""],
         }
     }
 

@@ -56,7 +56,7 @@ fn exact_names_win_then_the_most_literal_pattern_then_the_lowest_id() {
         for (name, id, capture) in cases {
             let found = snapshot.resolve(name).unwrap();
             assert_eq!(&*found.model.id, id, "{name}");
-            assert_eq!(found.capture.as_deref(), capture, "{name}");
+            assert_eq!(found.capture, capture, "{name}");
         }
     }
     assert!(

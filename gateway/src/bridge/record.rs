@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use config_sync::model::labels::{CallerLabels, TargetLabels};
 
+use crate::short_text::ShortText;
+
 /// One finished request.
 #[derive(Clone, Debug)]
 pub struct RequestRecord {
     /// Id answered in `x-sluice-request-id`; 1–256 printable bytes.
-    pub request_id: Box<str>,
+    pub request_id: ShortText,
     /// Trace id, 32 lower-case hex digits, when the caller sent a valid `traceparent`.
-    pub trace_id: Option<Box<str>>,
+    pub trace_id: Option<ShortText>,
     /// Wall clock at the end of the request, Unix milliseconds.
     pub finished_unix_ms: i64,
     /// Number of the worker that served it.
@@ -22,7 +24,7 @@ pub struct RequestRecord {
     /// Request method; unusual ones are recorded as `OTHER`.
     pub method: &'static str,
     /// Path after rewrites, without query.
-    pub path: Box<str>,
+    pub path: ShortText,
     /// Route template ([`super::domain`]).
     pub endpoint: &'static str,
     /// `openai`, `anthropic`, …
@@ -40,13 +42,13 @@ pub struct RequestRecord {
     /// The target that served it; `None` when none was chosen.
     pub target: Option<Arc<TargetLabels>>,
     /// Model name as the caller sent it; empty when it was never read. Log only, never a label.
-    pub requested_model: Box<str>,
+    pub requested_model: ShortText,
     /// Whether the caller asked for a stream.
     pub stream: bool,
     /// Address of the caller, after trusted proxies.
     pub client_ip: IpAddr,
     /// `User-Agent` as sent; empty when absent.
-    pub user_agent: Box<str>,
+    pub user_agent: ShortText,
     /// Tokens.
     pub usage: Usage,
     /// Cost in millionths of a US dollar.
@@ -66,15 +68,15 @@ pub struct RequestRecord {
     /// Stream events relayed.
     pub events: u32,
     /// Id the provider gave its answer (in the body).
-    pub provider_request_id: Option<Box<str>>,
+    pub provider_request_id: Option<ShortText>,
     /// Id the provider gave the HTTP exchange (in a header).
-    pub upstream_request_id: Option<Box<str>>,
+    pub upstream_request_id: Option<ShortText>,
     /// Why the model stopped.
-    pub finish_reason: Option<Box<str>>,
+    pub finish_reason: Option<ShortText>,
     /// Upstream attempts made.
     pub attempts: u16,
     /// Model name sent upstream; empty when nothing was sent.
-    pub upstream_model: Box<str>,
+    pub upstream_model: ShortText,
 }
 
 /// How a request ended.
@@ -150,6 +152,32 @@ impl UsageSource {
 }
 
 impl RequestRecord {
+    /// Lets go of all that it shares or keeps elsewhere, once it is written.
+    pub fn release(&mut self) {
+        self.caller = None;
+        self.target = None;
+        self.error = None;
+        let texts = [
+            &mut self.request_id,
+            &mut self.path,
+            &mut self.user_agent,
+            &mut self.requested_model,
+            &mut self.upstream_model,
+        ];
+        let optional = [
+            &mut self.trace_id,
+            &mut self.provider_request_id,
+            &mut self.upstream_request_id,
+            &mut self.finish_reason,
+        ];
+        for text in texts
+            .into_iter()
+            .chain(optional.into_iter().filter_map(Option::as_mut))
+        {
+            text.release();
+        }
+    }
+
     /// Whether the answer reached the caller whole, error envelopes included.
     pub fn delivered(&self) -> bool {
         match self.end {

@@ -340,11 +340,14 @@ fn count_attempt(series: &TargetSeries, succeeded: bool) {
     .add(1);
 }
 
-type PointerMap<K, V> = HashMap<K, V, BuildHasherDefault<PointerHasher>>;
+/// Builds the hashers of maps whose keys are addresses.
+pub(crate) type PointerHash = BuildHasherDefault<PointerHasher>;
+
+type PointerMap<K, V> = HashMap<K, V, PointerHash>;
 
 /// Multiplies and folds. Keys are our own addresses, so nobody outside can make them collide.
 #[derive(Clone, Copy, Debug, Default)]
-struct PointerHasher(u64);
+pub(crate) struct PointerHasher(u64);
 
 impl Hasher for PointerHasher {
     fn write(&mut self, bytes: &[u8]) {

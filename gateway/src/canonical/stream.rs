@@ -28,7 +28,10 @@ pub enum Delta<'e> {
         name: Escaped<'e>,
     },
     /// More of the arguments of call `index`, which has begun.
-    Arguments { index: u32, json: Escaped<'e> },
+    Arguments {
+        index: u32,
+        json: Escaped<'e>,
+    },
     /// The model stopped. Once at most; only usage follows.
     Finish(Finish),
     /// Running totals; merged by maximum ([`Counts::max`]).
@@ -43,11 +46,7 @@ pub trait Decoder: fmt::Debug {
     ///
     /// [`Rejection::Upstream`] for an error inside the stream, [`Rejection::Decode`] for an event that
     /// cannot be understood. The stream is over.
-    fn event(
-        &mut self,
-        event: &[u8],
-        emit: &mut dyn FnMut(Delta<'_>),
-    ) -> Result<Seen, Rejection>;
+    fn event(&mut self, event: &[u8], emit: &mut dyn FnMut(Delta<'_>)) -> Result<Seen, Rejection>;
 
     /// The upstream closed the stream: emits what was held back.
     ///
@@ -130,7 +129,8 @@ impl StreamReader for Translated {
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Rejection> {
         let renderer = &mut self.renderer;
-        self.decoder.finish(&mut |delta| renderer.delta(delta, out))?;
+        self.decoder
+            .finish(&mut |delta| renderer.delta(delta, out))?;
         self.end(out);
         Ok(())
     }

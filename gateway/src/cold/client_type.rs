@@ -7,6 +7,7 @@ use metrics::{Counter, counter};
 
 use crate::bridge::record::RequestRecord;
 use crate::client_type::ClientTypes;
+use crate::short_text::ShortText;
 
 /// Agents remembered with their kind. At the bound all are forgotten and learnt again.
 const REMEMBERED_MAX: usize = 1_024;
@@ -18,7 +19,7 @@ pub struct TokensByClient {
     remembered: HashMap<Box<str>, Arc<str>>,
     counters: HashMap<(Arc<str>, Arc<str>), [Counter; 3]>,
     /// Agent, model and counters of the record before: most are like it.
-    last: Option<(Box<str>, Arc<str>, [Counter; 3])>,
+    last: Option<(ShortText, Arc<str>, [Counter; 3])>,
 }
 
 impl TokensByClient {
@@ -47,7 +48,7 @@ impl TokensByClient {
     pub fn count(&mut self, record: &RequestRecord) {
         let Some(target) = &record.target else { return };
         let model = &target.model;
-        let alike = |(agent, last, _): &&(Box<str>, Arc<str>, _)| {
+        let alike = |(agent, last, _): &&(ShortText, Arc<str>, _)| {
             Arc::ptr_eq(last, model) && *agent == record.user_agent
         };
         if self.last.as_ref().filter(alike).is_none() {

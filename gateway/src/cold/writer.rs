@@ -8,7 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
+use crossbeam_queue::ArrayQueue;
+
 use super::rotate::RotatingFile;
+
+/// Written buffers kept for the next writes, and the sizes worth it: a large one costs more page
+/// faults than it costs to fill, a small one costs nothing. Worst case: 2 MiB.
+const SPARE_MAX: usize = 2;
+const SPARE_BYTES: std::ops::RangeInclusive<usize> = 16 * 1024..=1024 * 1024;
 
 /// Where lines go.
 #[derive(Debug)]
@@ -56,6 +63,7 @@ enum Job {
 pub struct Writer {
     jobs: SyncSender<Job>,
     lost: Arc<AtomicU64>,
+    spare: Arc<ArrayQueue<Vec<u8>>>,
 }
 
 impl Writer {
@@ -67,11 +75,17 @@ impl Writer {
     pub fn start(name: &str, output: Output, queue: usize) -> io::Result<Self> {
         let (jobs, inbox) = sync_channel(queue);
         let lost = Arc::new(AtomicU64::new(0));
-        let failed = Arc::clone(&lost);
+        let spare = Arc::new(ArrayQueue::new(SPARE_MAX));
+        let (failed, written) = (Arc::clone(&lost), Arc::clone(&spare));
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || run(output, &inbox, &failed))?;
-        Ok(Self { jobs, lost })
+            .spawn(move || run(output, &inbox, &failed, &written))?;
+        Ok(Self { jobs, lost, spare })
+    }
+
+    /// An empty buffer, where possible one whose bytes were written.
+    pub fn buffer(&self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
     }
 
     /// Queues one write of whole lines. Never blocks.
@@ -125,13 +139,18 @@ impl Writer {
 /// How often a flush tries to get into a full queue.
 const FLUSH_POLL: Duration = Duration::from_millis(5);
 
-fn run(mut output: Output, jobs: &Receiver<Job>, lost: &AtomicU64) {
+fn run(mut output: Output, jobs: &Receiver<Job>, lost: &AtomicU64, spare: &ArrayQueue<Vec<u8>>) {
     while let Ok(job) = jobs.recv() {
         match job {
-            Job::Write(bytes) => {
+            Job::Write(mut bytes) => {
                 if output.write(&bytes).is_err() {
                     // Nowhere to say so but in a counter: the log is what failed.
                     lost.fetch_add(1, Relaxed);
+                }
+                if SPARE_BYTES.contains(&bytes.capacity()) {
+                    bytes.clear();
+                    // Full: there are enough.
+                    let _ = spare.push(bytes);
                 }
             }
             Job::Reopen => {

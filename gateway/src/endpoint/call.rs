@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use super::{Endpoint, chat, completions, embeddings, messages, responses};
 use crate::json::{Cursor, JsonError, Key, Kind, Span, Value, text};
 use crate::rejection::Rejection;
+use crate::short_text::ShortText;
 
 /// What the gateway knows of a request body. The body itself stays as it came.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub endpoint: Endpoint,
     /// The requested name.
-    pub model: Box<str>,
+    pub model: ShortText,
     pub stream: bool,
     /// Whether the caller asked for usage in its stream.
     pub wants_usage: bool,
@@ -93,7 +94,7 @@ fn malformed(problem: &'static str) -> Fault {
 /// What was read so far.
 #[derive(Default)]
 struct Fields {
-    model: Option<(Box<str>, Span)>,
+    model: Option<(ShortText, Span)>,
     stream: Option<bool>,
     usage_ask: Option<UsageAsk>,
     /// The endpoint's own field: `messages`, `prompt` or `input`, by its text bytes.
@@ -149,9 +150,7 @@ impl Fields {
             (
                 b"max_tokens",
                 Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Messages,
-            ) => {
-                max_tokens(cursor, "max_tokens", &mut self.max_tokens_seen)
-            }
+            ) => max_tokens(cursor, "max_tokens", &mut self.max_tokens_seen),
             (b"max_completion_tokens", Endpoint::ChatCompletions) => max_tokens(
                 cursor,
                 "max_completion_tokens",
@@ -196,7 +195,7 @@ fn once<T>(slot: &mut Option<T>, field: &'static str, value: T) -> Result<(), Fa
     }
 }
 
-fn model(cursor: &mut Cursor<'_>) -> Result<(Box<str>, Span), Fault> {
+fn model(cursor: &mut Cursor<'_>) -> Result<(ShortText, Span), Fault> {
     let value = cursor.value()?;
     let name = match value.kind {
         Kind::String => text::of(cursor.document(), &value)
@@ -206,7 +205,7 @@ fn model(cursor: &mut Cursor<'_>) -> Result<(Box<str>, Span), Fault> {
     if name.is_empty() {
         return Err(Fault::field("model", "must not be empty"));
     }
-    Ok((name.into(), value.span))
+    Ok((ShortText::from(&*name), value.span))
 }
 
 /// `null` counts as absent, as upstreams have it.

@@ -16,6 +16,9 @@ pub(super) fn messages(cursor: &mut Cursor<'_>) -> Result<u64, Fault> {
 pub(super) fn system(cursor: &mut Cursor<'_>) -> Result<u64, Fault> {
     match cursor.kind() {
         Kind::String | Kind::Null | Kind::Array => text_bytes(cursor),
-        _ => Err(Fault::field("system", "must be a string or a list of blocks")),
+        _ => Err(Fault::field(
+            "system",
+            "must be a string or a list of blocks",
+        )),
     }
 }

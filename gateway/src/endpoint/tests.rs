@@ -1,6 +1,7 @@
 //! Request bodies, valid and invalid side by side. [pure]
 
 use super::*;
+use crate::dialect::Dialect;
 use crate::json::Span;
 use crate::rejection::Rejection;
 

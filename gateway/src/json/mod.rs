@@ -15,4 +15,5 @@ mod tests;
 
 pub use cursor::Cursor;
 pub use edits::{Edits, Text};
+pub use plain::is_plain_ascii;
 pub use value::{JsonError, Key, Kind, Span, Value};

@@ -20,6 +20,25 @@ pub(super) fn run(bytes: &[u8]) -> usize {
     long_run(bytes)
 }
 
+/// Whether `bytes` are printable ASCII without `"` and `\`: a JSON string as they are.
+#[inline]
+pub fn is_plain_ascii(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<WORD>() else {
+        return bytes.iter().all(|&byte| !is_special(byte) & (byte < 0x7f));
+    };
+    let marks = |word: &[u8; WORD]| {
+        let word = u64::from_le_bytes(*word);
+        let delete = word ^ (ONES * 0x7f);
+        special_bytes(word) | ((word | (delete.wrapping_sub(ONES) & !delete)) & HIGHS)
+    };
+    // The last word overlaps the one before it.
+    let words = bytes.as_chunks::<WORD>().0;
+    words
+        .iter()
+        .fold(marks(last), |all, word| all | marks(word))
+        == 0
+}
+
 /// The end of the string first, by vectors; then whether a control character comes before it, which
 /// is rare. In windows, so that text full of control characters costs no second look at all of it.
 fn long_run(bytes: &[u8]) -> usize {
@@ -71,7 +90,7 @@ fn special_bytes(word: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::run;
+    use super::{is_plain_ascii, run};
 
     #[test]
     fn every_special_byte_is_found_at_every_place() {
@@ -83,6 +102,26 @@ mod tests {
                     let mut bytes = vec![0xe4; length];
                     bytes[at] = special;
                     assert_eq!(run(&bytes), at, "{special:#x} at {at} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_ascii_is_told_from_everything_else_at_every_place() {
+        for length in 0..40 {
+            let clean = vec![b'~'; length];
+            assert!(is_plain_ascii(&clean));
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = clean.clone();
+                    bytes[at] = byte;
+                    let want = matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+                    assert_eq!(
+                        is_plain_ascii(&bytes),
+                        want,
+                        "{byte:#x} at {at} of {length}"
+                    );
                 }
             }
         }

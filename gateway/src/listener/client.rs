@@ -18,6 +18,7 @@ use crate::http::h1::{BodyLength, BodyReader, HeadError, HeadScanner, RequestHea
 use crate::sys::Socket;
 use crate::worker::Worker;
 use crate::worker::alarm::{Alarm, Elapsed};
+use crate::worker::buffers::BUFFER_BYTES;
 use crate::worker::inbox::{Filled, Inbox};
 
 /// Longest pause between two bytes of a request body.
@@ -163,7 +164,8 @@ impl Client {
         self.body_received = 0;
     }
 
-    /// Reads the whole request body, at most `max` bytes of it.
+    /// Reads the whole request body, at most `max` bytes of it. Small ones come in a buffer of the
+    /// worker's, to be given back.
     ///
     /// # Errors
     ///
@@ -173,11 +175,13 @@ impl Client {
         length: BodyLength,
         max: u64,
     ) -> Result<Vec<u8>, BodyFailure> {
-        let mut body = Vec::new();
-        if let BodyLength::Exact(bytes) = length {
-            let reserve = bytes.min(BODY_RESERVE_MAX);
-            body.reserve_exact(usize::try_from(reserve).unwrap_or(0));
-        }
+        let mut body = match length {
+            BodyLength::Exact(bytes) if bytes > BUFFER_BYTES as u64 => {
+                let reserve = bytes.min(BODY_RESERVE_MAX);
+                Vec::with_capacity(usize::try_from(reserve).unwrap_or(0))
+            }
+            _ => self.worker.buffers.take(),
+        };
         if std::mem::take(&mut self.continue_due) {
             self.send(write::CONTINUE)
                 .await

@@ -29,7 +29,7 @@ pub struct ErrorAnswer<'a> {
 ///
 /// The key's credential never comes back in it, even if the upstream repeats it; nor does what the
 /// operator has added to headers and body.
-pub fn read(answer: &ErrorAnswer<'_>, key: &ProviderKey) -> Rejection {
+pub(super) fn read(answer: &ErrorAnswer<'_>, key: &ProviderKey) -> Rejection {
     let body = answer.body.get(..BODY_BYTES_MAX).unwrap_or(answer.body);
     let said = parse(body).unwrap_or_else(|| Said {
         message: Some(String::from_utf8_lossy(body).into_owned()),

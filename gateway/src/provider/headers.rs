@@ -78,7 +78,9 @@ pub(super) struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     fn sent_own(&self, name: &str) -> bool {
-        self.own.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+        self.own
+            .iter()
+            .any(|(own, _)| own.eq_ignore_ascii_case(name))
     }
 
     fn variable(&self, var: Var) -> Option<&'a str> {
@@ -98,18 +100,10 @@ impl<'a> Sources<'a> {
 }
 
 /// Appends one header line.
-pub(super) fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    line_of(name, &[value], out);
-}
-
-/// Appends one header line whose value comes in parts.
-pub(super) fn line_of(name: &str, value: &[&[u8]], out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    for part in value {
+fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         out.extend_from_slice(part);
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the operator's headers, then the caller's that match the operator's patterns.

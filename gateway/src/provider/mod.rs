@@ -31,6 +31,7 @@ use crate::http::h1::RequestHead;
 use crate::json::Edits;
 use crate::rejection::Rejection;
 use crate::route::{NO_PROVIDER_KEY, Route};
+use crate::short_text::ShortText;
 
 /// Who asks, beyond the body.
 #[derive(Clone, Copy, Debug)]
@@ -169,9 +170,9 @@ pub trait StreamReader: fmt::Debug {
 pub struct Answered<'c> {
     pub usage: Usage,
     /// The body's id; empty ones count as absent.
-    pub provider_request_id: Option<Box<str>>,
+    pub provider_request_id: Option<ShortText>,
     /// The upstream's own word for why the model stopped, that of choice 0.
-    pub finish_reason: Option<Box<str>>,
+    pub finish_reason: Option<ShortText>,
     pub body: AnswerBody<'c>,
 }
 

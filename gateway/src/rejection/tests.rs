@@ -1,6 +1,7 @@
 //! Every rejection as exact bytes. [pure]
 
 use super::*;
+use crate::dialect::Dialect;
 
 fn envelope(rejection: &Rejection) -> String {
     let mut out = Vec::new();

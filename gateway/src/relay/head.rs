@@ -2,10 +2,12 @@
 
 use crate::endpoint::{Call, Endpoint};
 use crate::http::h1::write;
+use crate::short_text::ShortText;
 use crate::worker::Worker;
 
-/// `server` on every response, in place of an upstream's.
-const SERVER: &[u8] = concat!("Sluice/", env!("CARGO_PKG_VERSION")).as_bytes();
+/// What follows the status line of every response: `server` in place of an upstream's, and the start
+/// of the next line.
+const SERVER_AND_DATE: &str = concat!("server: Sluice/", env!("CARGO_PKG_VERSION"), "\r\ndate: ");
 
 /// A header's name and value.
 pub(crate) type Header<'h> = (&'h str, &'h [u8]);
@@ -14,7 +16,7 @@ pub(crate) type Header<'h> = (&'h str, &'h [u8]);
 #[derive(Clone, Debug)]
 pub(crate) struct ResponseWriter {
     /// The id of the request, in `x-sluice-request-id`.
-    pub request_id: Box<str>,
+    pub request_id: ShortText,
     /// Whether the connection carries another request afterwards.
     pub keep_alive: bool,
     /// Whether the client understands chunks (HTTP/1.1).
@@ -41,14 +43,19 @@ impl ResponseWriter {
     /// Appends the status line and the headers that every response has.
     pub(crate) fn open(&self, worker: &Worker, status: u16, out: &mut Vec<u8>) {
         write::status_line(out, status);
-        write::header(out, "server", SERVER);
+        out.extend_from_slice(SERVER_AND_DATE.as_bytes());
         worker
             .date
-            .with(worker.unix_ms(), |date| write::header(out, "date", date));
-        write::header(out, "x-sluice-request-id", self.request_id.as_bytes());
+            .with(worker.unix_ms(), |date| out.extend_from_slice(date));
+        // An id is printable: taken from a caller or minted.
+        let id = self.request_id.as_bytes();
+        out.extend_from_slice(b"\r\nx-sluice-request-id: ");
+        out.extend_from_slice(id);
         if self.call_id && status == 200 {
-            write::header(out, "x-sluice-call-id", self.request_id.as_bytes());
+            out.extend_from_slice(b"\r\nx-sluice-call-id: ");
+            out.extend_from_slice(id);
         }
+        out.extend_from_slice(b"\r\n");
         if !self.keep_alive {
             write::header(out, "connection", b"close");
         } else if !self.chunks {

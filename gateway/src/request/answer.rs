@@ -10,14 +10,15 @@ use monoio::time::Instant;
 use super::context::Context;
 use super::serve::Admitted;
 use crate::bridge::domain::BodyLimitOutcome;
+use crate::dialect::Dialect;
 use crate::endpoint::models;
 use crate::http::h1::{Method, RequestHead, Version};
 use crate::listener::client::{Client, Lingered};
-use crate::dialect::Dialect;
 use crate::rejection::Rejection;
 use crate::relay::stream::{Relay, Tally};
 use crate::relay::unary::{self, Excess};
 use crate::relay::{Header, ResponseWriter, Stop};
+use crate::short_text::ShortText;
 use crate::upstream::attempt::Reply;
 use crate::upstream::clocks::Clocks;
 use crate::upstream::failure::Failure;
@@ -60,8 +61,8 @@ pub(super) async fn relay_stream(
     record.usage = reader.usage();
     record.cost_micro_usd =
         usage::cost_micro_usd(admitted.route.target.cost.as_ref(), &record.usage);
-    record.provider_request_id = reader.provider_request_id().map(Box::from);
-    record.finish_reason = reader.finish_reason().map(Box::from);
+    record.provider_request_id = reader.provider_request_id().map(ShortText::from);
+    record.finish_reason = reader.finish_reason().map(ShortText::from);
     relayed.map(|()| writer.keep_alive)
 }
 
@@ -94,8 +95,7 @@ pub(super) async fn relay_whole(
     record.status = 200;
     record.bytes_out = (out.len() + edited.len()) as u64;
     record.usage = answer.usage;
-    record.cost_micro_usd =
-        usage::cost_micro_usd(route.target.cost.as_ref(), &answer.usage);
+    record.cost_micro_usd = usage::cost_micro_usd(route.target.cost.as_ref(), &answer.usage);
     record.provider_request_id = answer.provider_request_id;
     record.finish_reason = answer.finish_reason;
     let sent = unary::send(client, &mut out, &edited).await;
@@ -220,10 +220,10 @@ pub(super) fn writer(
     worker: &Worker,
     head: &RequestHead,
     client: &Client,
-    id: &str,
+    id: &ShortText,
 ) -> ResponseWriter {
     ResponseWriter {
-        request_id: Box::from(id),
+        request_id: id.clone(),
         keep_alive: head.keep_alive() && !worker.is_draining() && client.can_be_kept(),
         chunks: head.version() == Version::Http11,
         head_only: *head.method() == Method::Head,

@@ -12,6 +12,7 @@ use crate::rejection::{Rejection, Side};
 use crate::relay::Stop;
 use crate::relay::stream::Tally;
 use crate::request_id;
+use crate::short_text::ShortText;
 use crate::worker::Worker;
 use crate::worker::core::Phase;
 
@@ -45,7 +46,7 @@ impl Context {
     pub(crate) fn new(
         worker: &Rc<Worker>,
         head: &RequestHead,
-        request_id: Box<str>,
+        request_id: ShortText,
         peer: SocketAddr,
         place: &Place<'_>,
     ) -> Self {
@@ -56,13 +57,13 @@ impl Context {
             head.header_all("tracestate"),
         );
         let forwarded = head.header_all(&real_ip.header);
-        let record = Box::new(RequestRecord {
+        let record = worker.bridge.keep(RequestRecord {
             request_id,
             trace_id: trace.map(|trace| trace.trace_id.into()),
             finished_unix_ms: 0,
             worker: worker.id,
             method: head.method().label(),
-            path: Box::from(place.path),
+            path: place.path.into(),
             endpoint,
             inbound_protocol: place.dialect.label(),
             status: 0,
@@ -71,7 +72,7 @@ impl Context {
             end: End::Completed,
             caller: None,
             target: None,
-            requested_model: Box::default(),
+            requested_model: ShortText::default(),
             stream: false,
             client_ip: real_ip.resolve(peer.ip(), forwarded),
             user_agent: text(head.header("user-agent")),
@@ -88,7 +89,7 @@ impl Context {
             upstream_request_id: None,
             finish_reason: None,
             attempts: 0,
-            upstream_model: Box::default(),
+            upstream_model: ShortText::default(),
         });
         worker.shard().in_flight(endpoint, 1);
         Self {
@@ -181,11 +182,11 @@ impl Drop for Context {
 }
 
 /// A header's value for the log: cut and cleaned where it is written.
-fn text(value: Option<&[u8]>) -> Box<str> {
+fn text(value: Option<&[u8]>) -> ShortText {
     /// The log shows 256 characters; more need not be carried.
     const CARRIED_MAX: usize = 1024;
     let value = value.unwrap_or_default();
-    String::from_utf8_lossy(&value[..value.len().min(CARRIED_MAX)])
-        .into_owned()
-        .into_boxed_str()
+    ShortText::from(&*String::from_utf8_lossy(
+        &value[..value.len().min(CARRIED_MAX)],
+    ))
 }

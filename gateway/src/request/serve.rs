@@ -5,6 +5,7 @@
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use config_sync::model::ApiKey;
@@ -15,16 +16,17 @@ use super::context::{Context, Place};
 use super::probe;
 use crate::auth;
 use crate::bridge::domain::AuthDecision;
+use crate::dialect::{Dialect, Seed};
 use crate::endpoint::{self, Call, Endpoint, Routed};
 use crate::http::h1::{BodyLength, RequestHead, ResponseHead};
 use crate::listener::client::{BodyFailure, Client, HungUp};
-use crate::dialect::{Dialect, Seed};
 use crate::provider::{Asker, ERROR_BODY_BYTES_MAX, ErrorAnswer, Exchange, Outbound};
 use crate::rejection::Rejection;
 use crate::relay::unary::{self, Excess};
 use crate::relay::{ResponseWriter, Stop};
 use crate::request_id;
-use crate::route::{self, Route};
+use crate::route::Route;
+use crate::short_text::ShortText;
 use crate::upstream::attempt::{self, Reply};
 use crate::upstream::clocks::Clocks;
 use crate::worker::Worker;
@@ -122,8 +124,10 @@ async fn forward(
         .read_body(head.body(), worker.settings.body_bytes_max)
         .await
         .map_err(|failure| body_stop(failure, &worker))?;
-    let mut admitted = admit(ctx, &snapshot, key, (endpoint, head), &body)?;
-    drop((body, snapshot));
+    let admitted = admit(ctx, &snapshot, key, (endpoint, head), &body);
+    worker.buffers.give(body);
+    let mut admitted = admitted?;
+    drop(snapshot);
     let sent = attempt(ctx, &admitted, client).await;
     // A long stream keeps nothing of the request.
     worker.buffers.give(std::mem::take(&mut admitted.request));
@@ -197,8 +201,10 @@ fn admit(
     let record = ctx.record();
     record.requested_model.clone_from(&call.model);
     record.stream = call.stream;
-    let route = route::resolve(snapshot, key, &call.model, record.client_ip)?;
-    record.target = Some(route.target.labels.clone());
+    let route = worker
+        .rows
+        .resolve(snapshot, key, &call.model, record.client_ip)?;
+    record.target = Some(Arc::clone(&route.labels));
     record.upstream_model.clone_from(&route.upstream_model);
     let mut request = worker.buffers.take();
     let asker = Asker {
@@ -241,7 +247,7 @@ async fn attempt(
     client.return_alarm(alarm);
     let upstream_us = ctx.micros_to(worker.tick());
     ctx.record().upstream_us = Some(upstream_us);
-    let labels = &admitted.route.target.labels;
+    let labels = &admitted.route.labels;
     let reply = sent.map_err(|failure| {
         worker.shard().attempt(labels, false);
         Rejection::from(failure)
@@ -272,10 +278,10 @@ async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Resul
 }
 
 /// The id under which the provider logs this exchange.
-fn transport_id(head: &ResponseHead) -> Option<Box<str>> {
+fn transport_id(head: &ResponseHead) -> Option<ShortText> {
     let value = TRANSPORT_IDS.iter().find_map(|name| head.header(name))?;
     let id = value.get(..TRANSPORT_ID_BYTES_MAX).unwrap_or(value);
-    Some(String::from_utf8_lossy(id).into())
+    Some(ShortText::from(&*String::from_utf8_lossy(id)))
 }
 
 fn is_event_stream(reply: &Reply) -> bool {
@@ -300,14 +306,15 @@ fn rewritten_path(worker: &Worker, head: &RequestHead) -> Option<String> {
     })
 }
 
-fn request_id_of(worker: &Worker, head: &RequestHead) -> Box<str> {
+fn request_id_of(worker: &Worker, head: &RequestHead) -> ShortText {
     let names = &worker.settings.request_id_headers;
     match request_id::accept(names, |name| head.header(name)) {
-        Some(id) => Box::from(id),
+        Some(id) => id.into(),
         None => mint(worker),
     }
 }
 
-fn mint(worker: &Worker) -> Box<str> {
-    Box::from(worker.ids.mint(&mut [0; request_id::MINTED_ID_BYTES]))
+fn mint(worker: &Worker) -> ShortText {
+    let mut buffer = [0; request_id::MINTED_ID_BYTES];
+    ShortText::from(worker.ids.mint(&mut buffer))
 }

@@ -1,20 +1,24 @@
 //! From a requested name to the target that serves it. [pure]
 
+mod rows;
 #[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use config_sync::model::api_key::ApiKey;
+use config_sync::model::labels::TargetLabels;
 use config_sync::model::model::{Model, ModelKind};
 use config_sync::model::provider_key::ProviderKey;
 use config_sync::snapshot::Snapshot;
 
 use crate::rejection::Rejection;
+use crate::short_text::ShortText;
 
 #[cfg(test)]
 pub(crate) use tests::fixture;
+
+pub use rows::{Row, Rows};
 
 pub(crate) const VIRTUAL: &str = "this kind of model is not served by this version";
 pub(crate) const NO_PROVIDER_KEY: &str = "the provider key of this model does not exist";
@@ -22,49 +26,70 @@ pub(crate) const NO_PROVIDER_KEY: &str = "the provider key of this model does no
 /// One target of a request.
 #[derive(Clone, Debug)]
 pub struct Route {
-    pub target: Arc<Model>,
+    pub target: Row<Model>,
     /// The target's provider key, which a route always has.
-    pub provider_key: Arc<ProviderKey>,
+    pub provider_key: Row<ProviderKey>,
+    /// The target's labels, for the record.
+    pub labels: Row<TargetLabels>,
     /// The name the upstream knows the model by.
-    pub upstream_model: Box<str>,
+    pub upstream_model: ShortText,
 }
 
-/// Finds the target of `model` and checks that the caller may use it, in the order that decides
-/// what a caller learns: unknown name, name not allowed, address not allowed, target unusable.
+/// As [`Rows::resolve`], for one call.
 ///
 /// # Errors
 ///
-/// 404, 403, 403 and 503, in this order.
+/// As [`Rows::resolve`].
 pub fn resolve(
     snapshot: &Snapshot,
     key: &ApiKey,
     model: &str,
     client_ip: IpAddr,
 ) -> Result<Route, Rejection> {
-    let Some(found) = snapshot.resolve(model) else {
-        return Err(Rejection::ModelNotFound {
-            model: model.into(),
-        });
-    };
-    if !key.may_use(model) {
-        return Err(Rejection::ModelForbidden {
-            model: model.into(),
-        });
+    Rows::default().resolve(snapshot, key, model, client_ip)
+}
+
+impl Rows {
+    /// Finds the target of `model` and checks that the caller may use it, in the order that decides
+    /// what a caller learns: unknown name, name not allowed, address not allowed, target unusable.
+    ///
+    /// # Errors
+    ///
+    /// 404, 403, 403 and 503, in this order.
+    pub fn resolve(
+        &self,
+        snapshot: &Snapshot,
+        key: &ApiKey,
+        model: &str,
+        client_ip: IpAddr,
+    ) -> Result<Route, Rejection> {
+        let Some(found) = snapshot.resolve(model) else {
+            return Err(Rejection::ModelNotFound {
+                model: model.into(),
+            });
+        };
+        if !key.may_use(model) {
+            return Err(Rejection::ModelForbidden {
+                model: model.into(),
+            });
+        }
+        if !admits(found.model, client_ip) {
+            return Err(Rejection::IpRestricted);
+        }
+        if found.model.kind != ModelKind::Direct {
+            return Err(Rejection::ProviderUnavailable(VIRTUAL));
+        }
+        let Some(provider_key) = &found.model.provider_key else {
+            return Err(Rejection::ProviderUnavailable(NO_PROVIDER_KEY));
+        };
+        let target = self.hold(found.model, provider_key);
+        Ok(Route {
+            target: target.model,
+            provider_key: target.provider_key,
+            labels: target.labels,
+            upstream_model: ShortText::joined(found.model.upstream_model(found.capture)),
+        })
     }
-    if !admits(found.model, client_ip) {
-        return Err(Rejection::IpRestricted);
-    }
-    if found.model.kind != ModelKind::Direct {
-        return Err(Rejection::ProviderUnavailable(VIRTUAL));
-    }
-    let Some(provider_key) = &found.model.provider_key else {
-        return Err(Rejection::ProviderUnavailable(NO_PROVIDER_KEY));
-    };
-    Ok(Route {
-        target: Arc::clone(found.model),
-        provider_key: Arc::clone(provider_key),
-        upstream_model: found.model.upstream_model(found.capture.as_deref()).into(),
-    })
 }
 
 /// Whether the model's address list, if it has one, holds `client_ip`.

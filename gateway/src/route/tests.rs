@@ -2,6 +2,8 @@
 
 pub(crate) mod fixture;
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::*;

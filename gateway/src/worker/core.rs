@@ -21,6 +21,7 @@ use crate::client_ip::RealIp;
 use crate::http::h1;
 use crate::request_id::RequestIds;
 use crate::rewrite::Rewrites;
+use crate::route::Rows;
 use crate::settings::UpstreamSettings;
 use crate::upstream::names::Names;
 use crate::upstream::pool::{IDLE_PER_HOST_DEFAULT, Pool};
@@ -78,6 +79,7 @@ pub(crate) struct Worker {
     pub pool: Pool,
     pub trust: Arc<Trust>,
     pub names: Names,
+    pub rows: Rows,
     pub connections: Connections,
     pub bridge: WorkerBridge,
     pub ids: RequestIds,
@@ -115,6 +117,7 @@ impl Worker {
             buffers: Buffers::default(),
             trust: parts.trust,
             names: Names::default(),
+            rows: Rows::default(),
             connections: Connections::default(),
             bridge: parts.bridge,
             ids: RequestIds::from_os(),

@@ -91,6 +91,7 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         monoio::time::sleep(SWEEP_EVERY).await;
         worker.pool.sweep(worker.now(), &worker.buffers);
+        worker.rows.sweep(&worker.snapshot());
         if worker.buffers.take_dropped_bytes() >= RETURN_AFTER_BYTES {
             return_freed();
         }

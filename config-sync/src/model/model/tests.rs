@@ -82,7 +82,7 @@ fn the_capture_takes_the_place_of_the_first_star() {
     for (model_name, capture, want) in cases {
         let model = accepted(&json!({"display_name": "openai/*", "model_name": model_name}));
         assert_eq!(
-            model.upstream_model(capture),
+            model.upstream_model(capture).concat(),
             want,
             "{model_name} {capture:?}"
         );
@@ -91,7 +91,7 @@ fn the_capture_takes_the_place_of_the_first_star() {
     let (document, said) = read_as(&doc, Unknown::Refused);
     assert!(said.is_empty(), "{said:?}");
     let model = document.unwrap().into_model("m".into(), None, 0);
-    assert_eq!(model.upstream_model(Some("b")), "b");
+    assert_eq!(model.upstream_model(Some("b")).concat(), "b");
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn a_good_file_becomes_a_snapshot() {
     assert_eq!(&*model.labels.provider_key_name, "main");
     let wildcard = snapshot.resolve("openai/o3").unwrap();
     assert_eq!(
-        wildcard.model.upstream_model(wildcard.capture.as_deref()),
+        wildcard.model.upstream_model(wildcard.capture).concat(),
         "o3"
     );
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 
 use crate::bridge::record::{RequestRecord, UsageSource};
+use crate::json;
 
 /// Longest value that came from outside, in characters.
 const VALUE_CHARS_MAX: usize = 256;
@@ -160,6 +161,8 @@ fn tokens(record: &RequestRecord, out: &mut Vec<u8>) {
     for (name, count) in [
         (member!("cached_prompt_tokens"), usage.cached_prompt),
         (member!("reasoning_tokens"), usage.reasoning),
+        (member!("cache_creation_tokens"), usage.cache_creation),
+        (member!("cache_read_tokens"), usage.cache_read),
     ] {
         if count > 0 {
             number(out, name, count);
@@ -217,9 +220,7 @@ fn millis(out: &mut Vec<u8>, member: &[u8], micros: u64) {
 /// Appends a JSON string without control characters, cut at `chars_max` characters.
 fn string(out: &mut Vec<u8>, value: &str, chars_max: usize) {
     out.push(b'"');
-    let plain = |byte: u8| (b' '..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\');
-    // Without a way out of the loop, the compiler checks many bytes at a time.
-    if value.len() <= chars_max && value.bytes().fold(true, |all, byte| all & plain(byte)) {
+    if value.len() <= chars_max && json::is_plain_ascii(value.as_bytes()) {
         out.extend_from_slice(value.as_bytes());
     } else {
         for letter in value

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::client_type::TokensByClient;
 use super::writer::Writer;
-use crate::bridge::WorkerView;
 use crate::bridge::record::{RequestRecord, UsageSource};
+use crate::bridge::{SPARE_RECORDS_MAX, WorkerView};
 use crate::client_type::ClientTypes;
 use line::Lines;
 
@@ -45,19 +45,36 @@ impl AccessLog {
             return;
         }
         for worker in workers {
-            // What arrives meanwhile waits for the next turn: a busy worker must not hold the
-            // others up.
-            for _ in 0..worker.records.len() {
-                let Some(record) = worker.records.pop() else {
-                    break;
-                };
-                self.take(&record);
-                if self.batch.len() >= BATCH_BYTES && !self.hand_over() {
-                    return;
-                }
+            let mut written = Vec::new();
+            let room = self.drain_one(worker, &mut written);
+            // Full: the worker has as many as it needs.
+            if !written.is_empty() {
+                let _ = worker.given_back.push(written);
+            }
+            if !room {
+                return;
             }
         }
         self.hand_over();
+    }
+
+    /// Takes what one worker has queued; returns whether the writer has room for more.
+    fn drain_one(&mut self, worker: &WorkerView, written: &mut Vec<Box<RequestRecord>>) -> bool {
+        // What arrives meanwhile waits for the next turn: a busy worker must not hold the others up.
+        for _ in 0..worker.records.len() {
+            let Some(mut record) = worker.records.pop() else {
+                break;
+            };
+            self.take(&record);
+            if written.len() < SPARE_RECORDS_MAX {
+                record.release();
+                written.push(record);
+            }
+            if self.batch.len() >= BATCH_BYTES && !self.hand_over() {
+                return false;
+            }
+        }
+        true
     }
 
     fn take(&mut self, record: &RequestRecord) {
@@ -78,7 +95,10 @@ impl AccessLog {
             return true;
         };
         match writer.try_write(std::mem::take(&mut self.batch)) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.batch = writer.buffer();
+                true
+            }
             Err(back) => {
                 self.batch = back;
                 false

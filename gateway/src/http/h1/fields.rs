@@ -43,53 +43,100 @@ impl Span {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Where one line lies.
+#[derive(Clone, Copy)]
 struct Line {
     name: Span,
     value: Span,
 }
 
-/// Header lines in the order and case in which they were sent. Two allocations.
+/// A line as it is kept: four numbers of 32 bits.
+const LINE_BYTES: usize = 16;
+
+impl Line {
+    fn encode(self) -> [u8; LINE_BYTES] {
+        let numbers = [
+            self.name.start,
+            self.name.end,
+            self.value.start,
+            self.value.end,
+        ];
+        let mut bytes = [0; LINE_BYTES];
+        for (place, number) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(numbers) {
+            *place = number.to_le_bytes();
+        }
+        bytes
+    }
+
+    #[inline]
+    fn decode(bytes: &[u8; LINE_BYTES]) -> Self {
+        let number = |at: usize| {
+            let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk);
+            u32::from_le_bytes(bytes.copied().unwrap_or_default())
+        };
+        let span = |at| Span {
+            start: number(at),
+            end: number(at + 4),
+        };
+        Self {
+            name: span(0),
+            value: span(8),
+        }
+    }
+}
+
+/// Header lines in the order and case in which they were sent. One allocation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Fields {
-    head: Box<[u8]>,
-    lines: Box<[Line]>,
+    /// The head's bytes, then its lines, each of them encoded.
+    store: Box<[u8]>,
+    head_bytes: usize,
 }
 
 impl Fields {
     /// Copies `head`, of which `headers` are slices.
     pub(super) fn new(head: &[u8], headers: &[Header<'_>]) -> Self {
-        let line = |header: &Header<'_>| Line {
-            name: Span::of(header.name.as_bytes(), head),
-            value: Span::of(header.value, head),
-        };
+        let mut store = Vec::with_capacity(head.len() + headers.len() * LINE_BYTES);
+        store.extend_from_slice(head);
+        for header in headers {
+            let line = Line {
+                name: Span::of(header.name.as_bytes(), head),
+                value: Span::of(header.value, head),
+            };
+            store.extend_from_slice(&line.encode());
+        }
         Self {
-            head: head.into(),
-            lines: headers.iter().map(line).collect(),
+            store: store.into(),
+            head_bytes: head.len(),
         }
     }
 
     /// The bytes the spans refer to.
     pub(super) fn head(&self) -> &[u8] {
-        &self.head
+        self.store.get(..self.head_bytes).unwrap_or_default()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = Line> {
+        let lines = self.store.get(self.head_bytes..).unwrap_or_default();
+        lines.as_chunks().0.iter().map(Line::decode)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.lines
-            .iter()
-            .map(|line| (line.name.text(&self.head), line.value.slice(&self.head)))
+        let head = self.head();
+        self.lines()
+            .map(|line| (line.name.text(head), line.value.slice(head)))
     }
 
     /// Values of every line called `name`, whatever its case, in order.
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let name = name.as_bytes();
-        let called = move |line: &&Line| {
-            line.name.len() == name.len() && line.name.slice(&self.head).eq_ignore_ascii_case(name)
+        let head = self.head();
+        let called = move |line: &Line| {
+            line.name.len() == name.len() && line.name.slice(head).eq_ignore_ascii_case(name)
         };
-        self.lines
-            .iter()
+        self.lines()
             .filter(called)
-            .map(|line| line.value.slice(&self.head))
+            .map(move |line| line.value.slice(head))
     }
 
     pub(super) fn first(&self, name: &str) -> Option<&[u8]> {

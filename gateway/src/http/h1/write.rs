@@ -16,6 +16,9 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Appends `HTTP/1.1 <status> <reason>` and CRLF. A status without a known reason gets an empty
 /// one; only the last three digits count.
 pub fn status_line(out: &mut Vec<u8>, status: u16) {
+    if status == 200 {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
     let [hundreds, tens, ones] = [status / 100 % 10, status / 10 % 10, status % 10]
         .map(|digit| b'0' + u8::try_from(digit).unwrap_or_default());
     out.extend_from_slice(b"HTTP/1.1 ");

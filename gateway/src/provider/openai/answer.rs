@@ -2,6 +2,7 @@
 
 use super::{message, usage};
 use crate::json::{Cursor, Edits, JsonError, Key, Kind, Span, Value, text};
+use crate::short_text::ShortText;
 use crate::usage::Counts;
 
 /// Longest provider request id that is kept, in characters.
@@ -103,12 +104,12 @@ impl Answer {
 }
 
 /// `id` without control characters, cut to size.
-pub(in crate::provider) fn recorded_id(id: &str) -> Box<str> {
+pub(in crate::provider) fn recorded_id(id: &str) -> ShortText {
     if id.len() <= ID_CHARS_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return id.into();
     }
     let kept = id.chars().filter(|character| !character.is_control());
-    kept.take(ID_CHARS_MAX).collect::<String>().into()
+    ShortText::from(&*kept.take(ID_CHARS_MAX).collect::<String>())
 }
 
 fn says_something(value: Value) -> Option<Value> {

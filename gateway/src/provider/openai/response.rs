@@ -9,10 +9,10 @@ use config_sync::model::provider_key::ProviderKey;
 
 use super::answer::{Answer, recorded_id};
 use super::reasoning_path;
-use crate::provider::{AnswerBody, Answered, error};
 use crate::bridge::record::Usage;
 use crate::endpoint::{Call, Endpoint};
 use crate::json::{Edits, Kind, Span, Text, text};
+use crate::provider::{AnswerBody, Answered, error};
 use crate::rejection::Rejection;
 use crate::usage::{Counts, Meter};
 

@@ -14,13 +14,14 @@ use config_sync::model::provider_key::ProviderKey;
 use super::answer::{Answer, recorded_id};
 use super::reasoning_path;
 use crate::bridge::record::Usage;
+use crate::dialect::Dialect;
 use crate::endpoint::{Call, Endpoint};
 use crate::http::sse::data_of;
 use crate::json::{Edits, Text, text};
-use crate::dialect::Dialect;
 use crate::provider::event::{relay, rewrite};
 use crate::provider::{Seen, StreamReader, error};
 use crate::rejection::Rejection;
+use crate::short_text::ShortText;
 use crate::usage::Meter;
 
 const DONE: &[u8] = b"[DONE]";
@@ -34,15 +35,16 @@ pub(super) struct ChatReader {
     model: Option<Box<[u8]>>,
     wants_usage: bool,
     meter: Meter,
-    id: Option<Box<str>>,
-    finish_reason: Option<Box<str>>,
+    id: Option<ShortText>,
+    finish_reason: Option<ShortText>,
     done: bool,
 }
 
 impl ChatReader {
     /// Starts at the first byte of the body.
     pub(super) fn new(call: &Call, provider_key: &Arc<ProviderKey>) -> Self {
-        let mut model = b"\"".to_vec();
+        let mut model = Vec::with_capacity(call.model.len() + 2);
+        model.push(b'"');
         text::write_escaped(&call.model, &mut model);
         model.push(b'"');
         Self {

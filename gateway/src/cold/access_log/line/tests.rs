@@ -30,6 +30,8 @@ fn full() -> RequestRecord {
             total: 10,
             cached_prompt: 4,
             reasoning: 0,
+            cache_creation: 5,
+            cache_read: 6,
         },
         cost_micro_usd: 7,
         ttft_us: Some(310_050),
@@ -57,7 +59,7 @@ fn a_full_line_is_golden() {
         r#""model":"fast-7","upstream_model":"gpt-4o-7","api_key_id":"k1","#,
         r#""client_ip":"192.0.2.7","user_agent":"curl/8","stream":true,"#,
         r#""usage_source":"estimated","prompt_tokens":8,"completion_tokens":2,"total_tokens":10,"#,
-        r#""cached_prompt_tokens":4,"usage_estimated":true,"cost_micro_usd":7,"head_ms":12,"#,
+        r#""cached_prompt_tokens":4,"cache_creation_tokens":5,"cache_read_tokens":6,"usage_estimated":true,"cost_micro_usd":7,"head_ms":12,"#,
         r#""ttft_ms":310.050,"upstream_ms":9,"bytes_in":100,"bytes_out":200,"events":12,"#,
         r#""error_kind":"upstream_error","error":"said \"no\"","end":"upstream_failed","#,
         r#""finish_reason":"stop","provider_request_id":"chatcmpl-1","#,
@@ -170,7 +172,13 @@ fn no_key_of_a_line_is_named_like_a_credential_or_content() {
     ];
     for key in line.as_object().unwrap().keys() {
         // The figures, and the id of the key, are what is meant to be there.
-        let allowed = ["prompt_tokens", "cached_prompt_tokens", "api_key_id"];
+        let allowed = [
+            "prompt_tokens",
+            "cached_prompt_tokens",
+            "cache_creation_tokens",
+            "cache_read_tokens",
+            "api_key_id",
+        ];
         let bad = forbidden.iter().any(|word| key.contains(word)) || key.contains("key");
         assert!(!bad || allowed.contains(&key.as_str()), "{key}");
     }

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::provider::Asker;
-use crate::provider::head::is_token_text;
 use crate::endpoint::{Endpoint, parse};
 use crate::http::h1::{Limits, parse_request};
+use crate::provider::Asker;
+use crate::provider::head::is_token_text;
 use crate::route::{fixture, resolve};
 
 /// What is sent for a caller's `body` with caller header `fields`.

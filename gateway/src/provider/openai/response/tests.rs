@@ -27,7 +27,7 @@ fn written(endpoint: Endpoint, key: serde_json::Value, body: &str) -> String {
 }
 
 /// Usage source, prompt, completion, total; id; finish reason.
-fn learned(endpoint: Endpoint, body: &str) -> (Usage, Option<Box<str>>, Option<Box<str>>) {
+fn learned(endpoint: Endpoint, body: &str) -> (Usage, Option<ShortText>, Option<ShortText>) {
     let key = fixture::provider_key(json!({}));
     let call = call(endpoint);
     let reply = read(&call, &key, body.as_bytes()).unwrap();
