@@ -4,6 +4,7 @@ A `Caller` takes an `Ask` and gives what its package made of the answer as a `Sa
 process that lives as long as the tests (node/callers.mjs); it takes the same asks as lines of JSON.
 """
 
+import functools
 import json
 import subprocess
 from dataclasses import dataclass, field
@@ -141,14 +142,7 @@ class Chat(OpenaiCaller):
     def said(self, ask):
         body = self.request(ask)
         if ask.stream:
-            body["stream_options"] = {"include_usage": True}
-            with self.client.chat.completions.stream(**body) as stream:
-                thinking = ""
-                for event in stream:
-                    if event.type == "chunk":
-                        for choice in event.chunk.choices:
-                            thinking += getattr(choice.delta, "reasoning_content", None) or ""
-                answer = stream.get_final_completion()
+            answer, thinking = self.streamed(body)
         else:
             answer = self.client.chat.completions.create(**body)
             thinking = getattr(answer.choices[0].message, "reasoning_content", None) or ""
@@ -176,6 +170,20 @@ class Chat(OpenaiCaller):
             turn=turn,
             opaque=[],
         )
+
+    def streamed(self, body):
+        """The answer, and its thinking, which the package does not put together."""
+        body["stream_options"] = {"include_usage": True}
+        thinking = ""
+        with self.client.chat.completions.stream(**body) as stream:
+            for event in stream:
+                if event.type == "chunk":
+                    for choice in event.chunk.choices:
+                        thinking += getattr(choice.delta, "reasoning_content", None) or ""
+            try:
+                return stream.get_final_completion(), thinking
+            except openai.LengthFinishReasonError as cut:
+                return cut.completion, thinking
 
     def open(self, model):
         return self.client.chat.completions.create(**self.request(Ask(model)), stream=True)
@@ -417,8 +425,9 @@ class Node(Caller):
 PYTHON = {"chat": Chat, "responses": Responses, "messages": Messages}
 
 
+@functools.cache
 def caller(name, gateway):
-    """`python-chat`, `node-messages` …"""
+    """`python-chat`, `node-messages` …; made once for each gateway, as an application does it."""
     package, protocol = name.split("-")
     twin = PYTHON[protocol]
     return twin(gateway) if package == "python" else Node(gateway, twin)
