@@ -26,6 +26,8 @@ pub(super) struct Ask<'b> {
     prompt: Option<&'b RawValue>,
     #[serde(borrow, default)]
     input: Option<&'b RawValue>,
+    #[serde(borrow, default)]
+    text: Option<&'b RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -84,6 +86,11 @@ impl<'b> Ask<'b> {
             }
             _ => 1,
         }
+    }
+
+    /// How the text is to be shaped, as Responses has it.
+    pub(super) fn text(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(self.text?.get()).ok()
     }
 
     /// The last thing said: JSON of the last message's content, or of the prompt or input.

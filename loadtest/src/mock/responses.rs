@@ -39,13 +39,15 @@ fn ended(answer: &Answer<'_>) -> &'static str {
 fn response(answer: &Answer<'_>, status: &str, output: Value) -> Value {
     let reason = answer.script.shape.finish.as_deref();
     let details = reason.filter(|_| status == "incomplete");
+    let text = answer.ask.text();
+    let text = text.unwrap_or_else(|| json!({"format": {"type": "text"}}));
     let mut response = json!({"object": "response", "created_at": answer.now_unix_us / 1_000_000,
         "status": status, "background": false, "error": null,
         "incomplete_details": details.map(|reason| json!({ "reason": reason })),
         "instructions": null, "max_output_tokens": null, "metadata": {}, "output": output,
         "parallel_tool_calls": true, "previous_response_id": null,
         "reasoning": {"effort": null, "summary": null}, "service_tier": "default", "store": false,
-        "temperature": 1.0, "text": {"format": {"type": "text"}}, "tool_choice": "auto",
+        "temperature": 1.0, "text": text, "tool_choice": "auto",
         "tools": [], "top_p": 1.0, "truncation": "disabled", "usage": null, "user": null});
     if answer.script.fault.bad != Some(Bad::NoId) {
         response["id"] = format!("resp_mock_{}", answer.number).into();
