@@ -91,6 +91,9 @@ for name in dir(Standard):
 
 
 class TestChatOpenAI(Standard):
+    # Elsewhere than at OpenAI the package does not ask for usage by itself.
+    extra = {"stream_usage": True}
+
     @property
     def chat_model_class(self):
         return ChatOpenAI

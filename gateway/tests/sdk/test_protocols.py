@@ -137,7 +137,7 @@ def test_the_upstream_gets_its_own_credential_and_only_that(pair, tag):
         assert "x-api-key" not in headers
 
 
-@pytest.mark.parametrize("calls", [1, 2, 3])
+@pytest.mark.parametrize("calls", [1, 3])
 def test_tools_are_offered_and_called(pair, stream, tag, calls):
     script = ",".join([tag, "events=3", CALLS, "parts=text" + "+tool" * calls])
     said = pair.said(script, stream=stream, tools=TOOLS, choice="auto")
@@ -149,10 +149,11 @@ def test_tools_are_offered_and_called(pair, stream, tag, calls):
     assert one.tools == dict(TOOLS)
 
 
-@pytest.mark.parametrize("choice", ["required", "none", "get_time"])
-def test_the_choice_of_a_tool_is_kept(pair, tag, choice):
-    pair.said(tag, tools=TOOLS, choice=choice)
-    assert pair.heard(tag)[0].choice == choice
+def test_the_choice_of_a_tool_is_kept(pair, tag):
+    choices = ["required", "none", "get_time"]
+    for choice in choices:
+        pair.said(tag, tools=TOOLS, choice=choice)
+    assert [one.choice for one in pair.heard(tag)] == choices
 
 
 def test_parallel_calls_can_be_forbidden(pair, tag):
@@ -198,8 +199,8 @@ def test_thinking_is_asked_for_and_shown(pair, stream, tag):
 
 
 def test_what_only_the_provider_can_read_goes_round_byte_for_byte(pair, stream, tag):
-    if pair.wire == "chat" or pair.protocol == "chat":
-        pytest.skip("chat completions have no place for it")
+    if pair.translated or pair.wire == "chat":
+        pytest.skip("chat completions have no place for it, and translations drop it")
     script = ",".join([tag, CALLS, "parts=thinking+redacted+text+tool,once=1"])
     first = pair.said(script, stream=stream, think=True, tools=TOOLS)
     results = {call.id: "mild" for call in first.calls}
@@ -223,19 +224,21 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("status", "seen"), [(s, s) for s in KINDS] + [(500, 502), (503, 502), (529, 503)]
-)
-def test_an_upstreams_failure_is_the_exception_that_callers_catch(pair, stream, status, seen):
-    failed = pair.ask(f"status={status}", stream=stream)
-    assert isinstance(failed, Failed)
-    assert failed.status == seen
-    if seen in KINDS:
-        assert failed.kind == KINDS[seen]
-        assert f"mock status {status}" in failed.message
-    else:
-        assert "mock" not in failed.message
-    assert UPSTREAM_KEY not in failed.message
+# What upstreams answer, and what callers see of it.
+STATUSES = {status: status for status in KINDS} | {500: 502, 503: 502, 529: 503}
+
+
+def test_an_upstreams_failure_is_the_exception_that_callers_catch(pair, stream):
+    for status, seen in STATUSES.items():
+        failed = pair.ask(f"status={status}", stream=stream)
+        assert isinstance(failed, Failed)
+        assert failed.status == seen
+        if seen in KINDS:
+            assert failed.kind == KINDS[seen]
+            assert f"mock status {status}" in failed.message
+        else:
+            assert "mock" not in failed.message
+        assert UPSTREAM_KEY not in failed.message
 
 
 def test_a_model_that_is_not_there_or_not_allowed_is_an_exception(pair, stream):
@@ -244,12 +247,11 @@ def test_a_model_that_is_not_there_or_not_allowed_is_an_exception(pair, stream):
         assert isinstance(failed, Failed) and failed.kind == kind
 
 
-@pytest.mark.parametrize(
-    "script", ["error_at=2", "cut_at=2", "cut_at=2,cut=fin,te=close", "bad=event_json", "cut_at=head"]
-)
-def test_a_stream_that_breaks_off_is_never_a_silent_end(pair, script):
-    failed = pair.ask(f"events=5,{script}", stream=True)
-    assert isinstance(failed, Failed), failed
+def test_a_stream_that_breaks_off_is_never_a_silent_end(pair):
+    cut = ["error_at=2", "cut_at=2", "cut_at=2,cut=fin,te=close", "bad=event_json", "cut_at=head"]
+    for script in cut:
+        failed = pair.ask(f"events=5,{script}", stream=True)
+        assert isinstance(failed, Failed), (script, failed)
 
 
 def test_events_cut_into_pieces_read_the_same(pair, tag):
