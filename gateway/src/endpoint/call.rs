@@ -101,6 +101,8 @@ struct Fields {
     prompt: Option<u64>,
     /// `system` or `instructions`, by its text bytes.
     instructions: Option<u64>,
+    /// The bytes of `tools`, of Messages.
+    tools: Option<u64>,
     max_tokens_seen: bool,
     max_completion_tokens_seen: bool,
 }
@@ -139,6 +141,9 @@ impl Fields {
             (b"system", Endpoint::Messages | Endpoint::CountTokens) => {
                 once(&mut self.instructions, "system", messages::system(cursor)?)
             }
+            (b"tools", Endpoint::Messages | Endpoint::CountTokens) => {
+                once(&mut self.tools, "tools", messages::tools(cursor)?)
+            }
             (b"input", Endpoint::Responses) => {
                 once(&mut self.prompt, "input", responses::input(cursor)?)
             }
@@ -164,7 +169,10 @@ impl Fields {
         let missing = |field| Fault::field(field, "missing field");
         let (model, model_span) = self.model.ok_or_else(|| missing("model"))?;
         let prompt_bytes = match (self.prompt, endpoint) {
-            (Some(bytes), _) => bytes.saturating_add(self.instructions.unwrap_or(0)),
+            (Some(bytes), _) => [self.instructions, self.tools]
+                .into_iter()
+                .flatten()
+                .fold(bytes, u64::saturating_add),
             (None, Endpoint::ChatCompletions | Endpoint::Messages | Endpoint::CountTokens) => {
                 return Err(missing("messages"));
             }

@@ -4,7 +4,7 @@ use super::openai::recorded;
 use super::{Adapter, AnswerBody, Answered, ErrorAnswer, Outbound, StreamReader, adapter_for};
 use crate::canonical::{Renderer, Translated};
 use crate::dialect::{self, Seed};
-use crate::endpoint::Call;
+use crate::endpoint::{Call, Endpoint};
 use crate::rejection::Rejection;
 use crate::route::Route;
 use crate::usage::Meter;
@@ -48,6 +48,19 @@ impl Exchange {
             adapter,
             renderer: Some(renderer),
         })
+    }
+
+    /// Whether nobody is asked: `call` wants tokens counted, and the target cannot.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::ProviderUnavailable`].
+    pub fn is_spared(call: &Call, route: &Route) -> Result<bool, Rejection> {
+        if call.endpoint != Endpoint::CountTokens {
+            return Ok(false);
+        }
+        let adapter = adapter_for(&route.target)?;
+        Ok(!adapter.speaks(call.endpoint, &route.provider_key))
     }
 
     /// Reads a whole answer with status success.

@@ -10,8 +10,8 @@ use monoio::time::Instant;
 use super::context::Context;
 use super::serve::Admitted;
 use crate::bridge::domain::BodyLimitOutcome;
-use crate::dialect::Dialect;
-use crate::endpoint::models;
+use crate::dialect::{Dialect, messages};
+use crate::endpoint::{Call, models};
 use crate::http::h1::{Method, RequestHead, Version};
 use crate::listener::client::{Client, Lingered};
 use crate::rejection::Rejection;
@@ -27,6 +27,8 @@ use crate::worker::Worker;
 use crate::worker::alarm::Elapsed;
 
 const JSON: Header<'_> = ("content-type", b"application/json");
+/// Marks numbers that are the gateway's own guess.
+const ESTIMATED: Header<'_> = ("x-sluice-estimated", b"true");
 
 /// Relays an event stream and notes what it was worth; `true` where the connection can carry another
 /// request.
@@ -134,16 +136,37 @@ pub(super) async fn model_list(
     id: Option<&str>,
     (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
-    let worker = Rc::clone(&ctx.worker);
     let mut body = Vec::new();
     match id {
         None => models::write_list(snapshot, key, &mut body),
         Some(id) => models::write_one(snapshot, key, id, &mut body)?,
     }
+    own(ctx, (&[JSON], &body), head, client).await
+}
+
+/// Answers with an estimate of the prompt's tokens, for targets that cannot be asked.
+pub(super) async fn token_count(
+    ctx: &mut Context,
+    call: &Call,
+    head: &RequestHead,
+    client: &mut Client,
+) -> Result<bool, Stop> {
+    let body = messages::count(call);
+    own(ctx, (&[JSON, ESTIMATED], &body), head, client).await
+}
+
+/// Sends an answer that no upstream has a part in.
+async fn own(
+    ctx: &mut Context,
+    (headers, body): (&[Header<'_>], &[u8]),
+    head: &RequestHead,
+    client: &mut Client,
+) -> Result<bool, Stop> {
+    let worker = Rc::clone(&ctx.worker);
     let request_id = ctx.record().request_id.clone();
     let writer = writer(&worker, head, client, &request_id);
     let mut out = worker.buffers.take();
-    writer.whole(&worker, 200, &[JSON], &body, &mut out);
+    writer.whole(&worker, 200, headers, body, &mut out);
     let sent = client.send(&out).await;
     let head_us = ctx.micros_to(worker.tick());
     let record = ctx.record();

@@ -11,7 +11,9 @@ use std::time::Duration;
 use config_sync::model::ApiKey;
 use config_sync::snapshot::Snapshot;
 
-use super::answer::{model_list, reject, relay_stream, relay_whole, write_rejection, writer};
+use super::answer::{
+    model_list, reject, relay_stream, relay_whole, token_count, write_rejection, writer,
+};
 use super::context::{Context, Place};
 use super::probe;
 use crate::auth;
@@ -103,6 +105,14 @@ pub(super) struct Admitted {
     request: Vec<u8>,
 }
 
+/// What becomes of a request that was checked.
+enum Admission {
+    /// Its target is asked.
+    Sent(Admitted),
+    /// Its tokens are counted here: the target cannot.
+    Counted(Call),
+}
+
 /// Every phase from the checked head to the response's last byte; `true` where the connection can
 /// carry another request.
 async fn forward(
@@ -126,8 +136,11 @@ async fn forward(
         .map_err(|failure| body_stop(failure, &worker))?;
     let admitted = admit(ctx, &snapshot, key, (endpoint, head), &body);
     worker.buffers.give(body);
-    let mut admitted = admitted?;
     drop(snapshot);
+    let mut admitted = match admitted? {
+        Admission::Sent(admitted) => admitted,
+        Admission::Counted(call) => return token_count(ctx, &call, head, client).await,
+    };
     let sent = attempt(ctx, &admitted, client).await;
     // A long stream keeps nothing of the request.
     worker.buffers.give(std::mem::take(&mut admitted.request));
@@ -188,14 +201,14 @@ fn body_stop(failure: BodyFailure, worker: &Worker) -> Stop {
     }
 }
 
-/// Checks the call, finds its target and writes the upstream request.
+/// Checks the call, finds its target and writes the upstream request, if there is to be one.
 fn admit(
     ctx: &mut Context,
     snapshot: &Snapshot,
     key: &ApiKey,
     (endpoint, head): (Endpoint, &RequestHead),
     body: &[u8],
-) -> Result<Admitted, Rejection> {
+) -> Result<Admission, Rejection> {
     let worker = Rc::clone(&ctx.worker);
     let call = endpoint::parse(endpoint, body)?;
     let record = ctx.record();
@@ -205,6 +218,9 @@ fn admit(
         .rows
         .resolve(snapshot, key, &call.model, record.client_ip)?;
     record.target = Some(Arc::clone(&route.labels));
+    if Exchange::is_spared(&call, &route)? {
+        return Ok(Admission::Counted(call));
+    }
     record.upstream_model.clone_from(&route.upstream_model);
     let mut request = worker.buffers.take();
     let asker = Asker {
@@ -222,13 +238,13 @@ fn admit(
         hex: worker.ids.hex(),
     };
     let exchange = Exchange::begin(&outbound, body, seed, &mut request)?;
-    Ok(Admitted {
+    Ok(Admission::Sent(Admitted {
         exchange,
         clocks: Clocks::of(&route.target, &worker.settings.upstream, call.stream),
         call,
         route,
         request,
-    })
+    }))
 }
 
 /// Gets a response head from the target, or its error.
