@@ -74,11 +74,10 @@ impl Exchange {
         route: &Route,
         body: &[u8],
     ) -> Result<Answered<'c>, Rejection> {
-        let key = &route.provider_key;
         let Some(renderer) = &mut self.renderer else {
-            return self.adapter.forwarded(call, key, body);
+            return self.adapter.forwarded(call, route, body);
         };
-        let reply = self.adapter.reply(key, body)?;
+        let reply = self.adapter.reply(&route.provider_key, body)?;
         let mut meter = Meter::new(call.prompt_bytes);
         if let Some(counts) = reply.counts {
             meter.report(counts);

@@ -93,7 +93,7 @@ pub trait Adapter: fmt::Debug + Send + Sync {
     fn forwarded<'c>(
         &self,
         call: &'c Call,
-        key: &ProviderKey,
+        route: &Route,
         body: &[u8],
     ) -> Result<Answered<'c>, Rejection>;
 

@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod raw;
 pub mod store;
 pub mod tls;
+pub mod validate;
 
 pub use black_hole::BlackHole;
 pub use gateway::{Engine, Gateway, Setup};

@@ -1,5 +1,22 @@
 //! OpenAI Responses, for callers whose target has no such endpoint. [pure]
 
+mod answer;
+mod content;
+mod echo;
+mod failure;
+mod input;
+mod node;
+mod output;
+mod renderer;
+mod request;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tools;
+
+pub use failure::error_event;
+
+use self::renderer::ResponsesRenderer;
 use super::Seed;
 use crate::canonical::{Conversation, Renderer};
 use crate::endpoint::Call;
@@ -11,9 +28,11 @@ use crate::rejection::Rejection;
 ///
 /// [`Rejection::InvalidRequest`], naming the field at fault.
 pub(super) fn open<'b>(
-    _call: &Call,
-    _body: &'b [u8],
-    _seed: Seed,
+    call: &Call,
+    body: &'b [u8],
+    seed: Seed,
 ) -> Result<(Conversation<'b>, Box<dyn Renderer>), Rejection> {
-    Err(Rejection::NotImplemented)
+    let request = request::read(call, body)?;
+    let renderer = ResponsesRenderer::new(call, seed, request.echo, request.custom);
+    Ok((request.conversation, Box::new(renderer)))
 }

@@ -50,10 +50,10 @@ impl Adapter for Anthropic {
     fn forwarded<'c>(
         &self,
         call: &'c Call,
-        key: &ProviderKey,
+        route: &Route,
         body: &[u8],
     ) -> Result<Answered<'c>, Rejection> {
-        native::read(call, key, body)
+        native::read(call, route, body)
     }
 
     fn reply<'d>(&self, key: &ProviderKey, body: &'d [u8]) -> Result<Reply<'d>, Rejection> {

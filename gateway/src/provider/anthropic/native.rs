@@ -9,6 +9,7 @@ use crate::dialect::Dialect;
 use crate::endpoint::Call;
 use crate::provider::{Answered, Seen, StreamReader};
 use crate::rejection::Rejection;
+use crate::route::Route;
 use crate::usage::Meter;
 
 /// Reads the body of an answer with status success.
@@ -18,7 +19,7 @@ use crate::usage::Meter;
 /// As [`crate::provider::Adapter::forwarded`].
 pub(super) fn read<'c>(
     _call: &'c Call,
-    _key: &ProviderKey,
+    _route: &Route,
     _body: &[u8],
 ) -> Result<Answered<'c>, Rejection> {
     Err(Rejection::NotImplemented)

@@ -68,11 +68,12 @@ impl Adapter for Openai {
     fn forwarded<'c>(
         &self,
         call: &'c Call,
-        key: &ProviderKey,
+        route: &Route,
         body: &[u8],
     ) -> Result<Answered<'c>, Rejection> {
+        let key = &route.provider_key;
         match call.endpoint {
-            Endpoint::Responses => responses::read(call, key, body),
+            Endpoint::Responses => responses::read(call, route, body),
             _ => response::read(call, key, body),
         }
     }
@@ -83,7 +84,7 @@ impl Adapter for Openai {
 
     fn forwarding(&self, call: &Call, route: &Route) -> Box<dyn StreamReader> {
         match call.endpoint {
-            Endpoint::Responses => Box::new(responses::Reader::new(call, &route.provider_key)),
+            Endpoint::Responses => Box::new(responses::Reader::new(call, route)),
             _ => Box::new(stream::ChatReader::new(call, &route.provider_key)),
         }
     }

@@ -1,69 +1,68 @@
 //! Answers of OpenAI's own `/responses`, forwarded. [pure]
+//!
+//! Whole answers and events pass as they came. Edited is the `model` of a response, where it names the
+//! id that was sent upstream: a dated one, say, stays as it is.
 
-use std::sync::Arc;
+mod response;
+mod stream;
+#[cfg(test)]
+mod tests;
 
-use config_sync::model::provider_key::ProviderKey;
+use std::borrow::Cow;
 
-use crate::bridge::record::Usage;
-use crate::dialect::Dialect;
+pub(super) use stream::Reader;
+
+use self::response::Response;
+use super::recorded;
 use crate::endpoint::Call;
-use crate::provider::{Answered, Seen, StreamReader};
+use crate::json::{Cursor, Edits, Text};
+use crate::provider::{AnswerBody, Answered, error};
 use crate::rejection::Rejection;
+use crate::route::Route;
 use crate::usage::Meter;
 
 /// Reads the body of an answer with status success.
 ///
+/// A response whose `status` is `failed` is an answer like others: it tells the caller all there is.
+///
 /// # Errors
 ///
-/// As [`crate::provider::Adapter::forwarded`].
+/// [`Rejection::Upstream`] where there is an error and no response, [`Rejection::Decode`] where it is
+/// no response.
 pub(super) fn read<'c>(
-    _call: &'c Call,
-    _key: &ProviderKey,
-    _body: &[u8],
+    call: &'c Call,
+    route: &Route,
+    body: &[u8],
 ) -> Result<Answered<'c>, Rejection> {
-    Err(Rejection::NotImplemented)
-}
-
-/// Follows a stream.
-#[derive(Debug)]
-pub(super) struct Reader {
-    meter: Meter,
-}
-
-impl Reader {
-    pub(super) fn new(call: &Call, _key: &Arc<ProviderKey>) -> Self {
-        Self {
-            meter: Meter::new(call.prompt_bytes),
-        }
+    let mut cursor = Cursor::lenient(body);
+    let response = Response::read(&mut cursor).and_then(|read| cursor.end().map(|()| read));
+    let response = response.map_err(|problem| Rejection::Decode {
+        detail: Cow::Owned(format!("upstream body: {problem}")),
+    })?;
+    if !response.has_output {
+        return Err(match response.error {
+            Some(_) => error::in_band(body, &route.provider_key),
+            None => Rejection::Decode {
+                detail: Cow::Borrowed("upstream body: no output"),
+            },
+        });
     }
-}
-
-impl StreamReader for Reader {
-    fn event(&mut self, _event: &[u8], _out: &mut Vec<u8>) -> Result<Seen, Rejection> {
-        Err(Rejection::NotImplemented)
+    let mut edits = Edits::default();
+    if let Some(model) = response.model
+        && *route.upstream_model != *call.model
+        && response.names(&route.upstream_model, body)
+    {
+        edits.replace(model.inner(), Text::Escaped(&call.model));
     }
-
-    fn finish(&mut self, _out: &mut Vec<u8>) -> Result<(), Rejection> {
-        Err(Rejection::StreamAborted)
+    let mut meter = Meter::new(call.prompt_bytes);
+    if let Some(counts) = response.counts {
+        meter.report(counts);
     }
-
-    fn cut(&mut self, rejection: &Rejection, request_id: &str, out: &mut Vec<u8>) {
-        rejection.write_stream_error(Dialect::Responses, request_id, out);
-    }
-
-    fn is_done(&self) -> bool {
-        false
-    }
-
-    fn usage(&self) -> Usage {
-        self.meter.usage()
-    }
-
-    fn provider_request_id(&self) -> Option<&str> {
-        None
-    }
-
-    fn finish_reason(&self) -> Option<&str> {
-        None
-    }
+    meter.wrote(response.text_bytes);
+    Ok(Answered {
+        usage: meter.usage(),
+        provider_request_id: response.id(body).map(|id| recorded(&id)),
+        finish_reason: response.ending(body).map(|word| recorded(&word)),
+        body: AnswerBody::Edited(edits),
+    })
 }

@@ -33,13 +33,14 @@ pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Option<Counts>, JsonError>
     Ok(Some(counts))
 }
 
-fn number(cursor: &mut Cursor<'_>) -> Result<u64, JsonError> {
+/// Steps over a value; 0 where it is no number.
+pub(super) fn number(cursor: &mut Cursor<'_>) -> Result<u64, JsonError> {
     let value = cursor.value()?;
     Ok(text::count(cursor.document(), &value))
 }
 
 /// One number of a nested object; 0 where there is no object.
-fn detail(cursor: &mut Cursor<'_>, name: &[u8]) -> Result<u64, JsonError> {
+pub(super) fn detail(cursor: &mut Cursor<'_>, name: &[u8]) -> Result<u64, JsonError> {
     if cursor.kind() != Kind::Object {
         return cursor.skip().map(|()| 0);
     }

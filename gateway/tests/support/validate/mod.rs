@@ -1,0 +1,3 @@
+//! Strict readers of what callers get, one per protocol.
+
+pub mod responses;
