@@ -19,6 +19,30 @@ pub fn of<'d>(document: &'d [u8], value: &Value) -> Option<Cow<'d, str>> {
     String::from_utf8(unescape(raw)?).ok().map(Cow::Owned)
 }
 
+/// The text of a string value of `document`, U+FFFD in place of what is no text. Empty for other kinds.
+pub fn lossy<'d>(document: &'d [u8], value: &Value) -> Cow<'d, str> {
+    if value.kind != Kind::String {
+        return Cow::Borrowed("");
+    }
+    if let Some(text) = of(document, value) {
+        return text;
+    }
+    let raw = value.inner().of(document);
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        let (plain, escape) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let half = if code_unit(escape).is_some() { 6 } else { 2 };
+        let replacement = (char::REPLACEMENT_CHARACTER, half);
+        let (character, length) = one_escape(escape).unwrap_or(replacement);
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
 /// The bytes that `raw`, the inside of a JSON string, stands for.
 ///
 /// `None` for a malformed escape and for half of a surrogate pair, which stands for no character.
@@ -184,6 +208,21 @@ mod tests {
             let value = value_of(document);
             assert_eq!(of(document.as_bytes(), &value), None, "{document}");
             assert!(decoded_len(document.as_bytes(), &value) > 0);
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_replaced_where_the_rest_matters() {
+        for (document, want) in [
+            (&br#""plain \u00e9""#[..], "plain é"),
+            (br#""a\ud83db\n""#, "a\u{fffd}b\n"),
+            (br#""\ude00\ud83d\ude00""#, "\u{fffd}😀"),
+            (br#""\q\uzz""#, "\u{fffd}\u{fffd}zz"),
+            (b"\"a\xffb\"", "a\u{fffd}b"),
+            (b"null", ""),
+        ] {
+            let value = Cursor::lenient(document).value().unwrap();
+            assert_eq!(lossy(document, &value), want);
         }
     }
 

@@ -112,7 +112,7 @@ pub(in crate::provider) fn recorded_id(id: &str) -> ShortText {
     ShortText::from(&*kept.take(ID_CHARS_MAX).collect::<String>())
 }
 
-fn says_something(value: Value) -> Option<Value> {
+pub(super) fn says_something(value: Value) -> Option<Value> {
     let empty = value.span.end - value.span.start <= 2;
     (!empty && matches!(value.kind, Kind::Object | Kind::String)).then_some(value)
 }

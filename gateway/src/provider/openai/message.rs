@@ -14,8 +14,8 @@ pub(super) struct Message {
 }
 
 /// Reasoning found so far.
-#[derive(Default)]
-struct Reasoning {
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reasoning {
     /// The value of `reasoning_content`.
     common: Option<Value>,
     /// A text under the name the provider key configures.
@@ -67,26 +67,37 @@ fn member(
         _ => {}
     }
     let value = cursor.value()?;
-    match key.name {
-        COMMON => reasoning.common = Some(value),
-        b"reasoning" => reasoning.plain = some_text(value),
-        _ => {}
-    }
-    if let Some(path) = field {
-        let (head, rest) = path
-            .split_once('.')
-            .map_or((path, None), |(head, rest)| (head, Some(rest)));
-        if key.name == head.as_bytes() {
-            reasoning.configured = match rest {
-                None => some_text(value),
-                Some(rest) => nested(document, value, rest),
-            };
-        }
-    }
+    reasoning.note(document, key.name, value, field);
     Ok(0)
 }
 
 impl Reasoning {
+    /// Looks at the member `name` of a message.
+    pub(super) fn note(&mut self, document: &[u8], name: &[u8], value: Value, field: Option<&str>) {
+        match name {
+            COMMON => self.common = Some(value),
+            b"reasoning" => self.plain = some_text(value),
+            _ => {}
+        }
+        if let Some(path) = field {
+            let (head, rest) = path
+                .split_once('.')
+                .map_or((path, None), |(head, rest)| (head, Some(rest)));
+            if name == head.as_bytes() {
+                self.configured = match rest {
+                    None => some_text(value),
+                    Some(rest) => nested(document, value, rest),
+                };
+            }
+        }
+    }
+
+    /// The text, under whichever name it is; never empty.
+    pub(super) fn found(&self) -> Option<Value> {
+        let common = self.common.and_then(some_text);
+        common.or(self.configured).or(self.plain)
+    }
+
     /// Notes the edits for a message in `span`; returns the text bytes of its reasoning.
     fn settle(&self, document: &[u8], span: Span, edits: &mut Edits<'_>) -> u64 {
         if let Some(common) = self.common.and_then(some_text) {
@@ -107,7 +118,7 @@ impl Reasoning {
 }
 
 /// The value, if it is a string that is not empty.
-fn some_text(value: Value) -> Option<Value> {
+pub(super) fn some_text(value: Value) -> Option<Value> {
     let inner = value.inner();
     (value.kind == Kind::String && inner.start < inner.end).then_some(value)
 }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod calls;
 mod converse;
 mod decoder;
 mod message;
@@ -12,6 +13,7 @@ mod reply;
 mod request;
 mod response;
 mod responses;
+mod said;
 mod stream;
 mod usage;
 
