@@ -203,7 +203,6 @@ impl ModelDocument {
                 "background_model_check",
                 self.background_model_check.is_some(),
             ),
-            ("auto_prompt_caching", self.auto_prompt_caching.is_some()),
         ]);
         Self { unenforced, ..self }
     }

@@ -1,4 +1,4 @@
-//! An upstream's error, told in the envelopes that OpenAI-like servers use. [pure]
+//! An upstream's error: its envelope read, and fit to be shown. [pure]
 
 use config_sync::model::provider_key::ProviderKey;
 use serde_json::{Map, Value};
@@ -30,6 +30,15 @@ pub struct ErrorAnswer<'a> {
 /// The key's credential never comes back in it, even if the upstream repeats it; nor does what the
 /// operator has added to headers and body.
 pub(super) fn read(answer: &ErrorAnswer<'_>, key: &ProviderKey) -> Rejection {
+    read_as(answer, key, |said| said.code.clone())
+}
+
+/// As [`read`]; `code_of` names the code of what an upstream said about a request.
+pub(super) fn read_as(
+    answer: &ErrorAnswer<'_>,
+    key: &ProviderKey,
+    code_of: impl FnOnce(&Said) -> Option<String>,
+) -> Rejection {
     let body = answer.body.get(..BODY_BYTES_MAX).unwrap_or(answer.body);
     let said = parse(body).unwrap_or_else(|| Said {
         message: Some(String::from_utf8_lossy(body).into_owned()),
@@ -38,7 +47,7 @@ pub(super) fn read(answer: &ErrorAnswer<'_>, key: &ProviderKey) -> Rejection {
     // Only what is about the request is passed on.
     let about_the_request = (400..=499).contains(&answer.status);
     let code = match answer.status {
-        400..=499 => said.code,
+        400..=499 => code_of(&said),
         529 => Some("overloaded".to_owned()),
         _ => None,
     };
@@ -62,12 +71,28 @@ pub(super) fn in_band(payload: &[u8], key: &ProviderKey) -> Rejection {
     let embedded = said.code.as_deref().and_then(|code| code.parse().ok());
     let embedded = embedded.filter(|status| (400..=599).contains(status));
     let upstream_status: u16 = embedded.unwrap_or(0);
+    let code = said.code.clone().filter(|_| upstream_status == 0);
+    told(said, upstream_status, code, key)
+}
+
+/// As [`in_band`]; `meaning_of` names the status and the code of what the upstream said.
+pub(super) fn in_band_as(
+    payload: &[u8],
+    key: &ProviderKey,
+    meaning_of: impl FnOnce(&Said) -> (u16, Option<String>),
+) -> Rejection {
+    let said = parse(payload).unwrap_or_default();
+    let (upstream_status, code) = meaning_of(&said);
+    told(said, upstream_status, code, key)
+}
+
+fn told(said: Said, upstream_status: u16, code: Option<String>, key: &ProviderKey) -> Rejection {
     let fit = |text: Option<String>| text.and_then(|text| fit(&text, key));
     Rejection::Upstream(Box::new(UpstreamError {
         upstream_status,
         message: fit(said.message),
         param: fit(said.param),
-        code: fit(said.code.filter(|_| upstream_status == 0)),
+        code: fit(code),
         retry_after_secs: None,
         in_band: true,
     }))
@@ -75,8 +100,10 @@ pub(super) fn in_band(payload: &[u8], key: &ProviderKey) -> Rejection {
 
 /// What an envelope says.
 #[derive(Debug, Default)]
-struct Said {
+pub(super) struct Said {
     message: Option<String>,
+    /// The `type`, which some vendors have in place of a code.
+    pub(super) kind: Option<String>,
     code: Option<String>,
     param: Option<String>,
 }
@@ -93,7 +120,7 @@ fn parse(body: &[u8]) -> Option<Said> {
         Some(Value::String(text)) => Some(Said {
             message: Some(text.clone()),
             code: text_of(members, "code"),
-            param: None,
+            ..Said::default()
         }),
         Some(Value::Object(error)) => Some(said(error)),
         _ => Some(said(members)).filter(|said| said.message.is_some()),
@@ -103,6 +130,7 @@ fn parse(body: &[u8]) -> Option<Said> {
 fn said(members: &Map<String, Value>) -> Said {
     Said {
         message: text_of(members, "message").or_else(|| text_of(members, "detail")),
+        kind: text_of(members, "type"),
         code: text_of(members, "code"),
         param: text_of(members, "param"),
     }

@@ -70,7 +70,12 @@ impl Meter {
     /// one estimate makes the whole usage an estimated one.
     pub fn usage(&self) -> Usage {
         let counts = self.reported.unwrap_or_default();
-        let prompt = or_estimate(counts.prompt, self.prompt_bytes);
+        let beside = counts.cache_creation.saturating_add(counts.cache_read);
+        // A prompt that lies in the provider's cache altogether has no tokens beside it.
+        let prompt = match beside {
+            0 => or_estimate(counts.prompt, self.prompt_bytes),
+            _ => counts.prompt,
+        };
         let completion = or_estimate(counts.completion, self.completion_bytes);
         let estimated =
             self.reported.is_none() || prompt != counts.prompt || completion != counts.completion;
@@ -79,7 +84,6 @@ impl Meter {
         } else {
             UsageSource::Reported
         };
-        let beside = counts.cache_creation.saturating_add(counts.cache_read);
         let sum = prompt.saturating_add(completion).saturating_add(beside);
         Usage {
             source,
@@ -158,6 +162,18 @@ mod tests {
             };
             assert_eq!(meter.usage(), want);
         }
+    }
+
+    #[test]
+    fn a_prompt_that_is_cached_altogether_is_not_estimated() {
+        let mut meter = Meter::new(40);
+        meter.report(Counts {
+            cache_read: 9,
+            ..counts(0, 4, 13)
+        });
+        let usage = meter.usage();
+        assert_eq!(usage.source, UsageSource::Reported);
+        assert_eq!((usage.prompt, usage.completion, usage.total), (0, 4, 13));
     }
 
     #[test]

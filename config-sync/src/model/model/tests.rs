@@ -173,10 +173,7 @@ fn settings_without_effect_are_told() {
     );
     let (document, said) = read_as(&doc, Unknown::Refused);
     assert!(said.is_empty(), "{said:?}");
-    assert_eq!(
-        document.unwrap().unenforced,
-        ["rate_limit", "cooldown", "auto_prompt_caching"]
-    );
+    assert_eq!(document.unwrap().unenforced, ["rate_limit", "cooldown"]);
 }
 
 #[test]

@@ -1,16 +1,23 @@
 //! The Anthropic Messages API. [pure]
 
+mod caching;
 mod converse;
 mod decoder;
+mod error;
+mod event;
+mod message;
 mod native;
+mod piece;
+mod progress;
 mod reply;
 mod request;
+mod usage;
 
 use std::sync::Arc;
 
 use config_sync::model::provider_key::ProviderKey;
 
-use super::{Adapter, Answered, ErrorAnswer, Outbound, StreamReader, error};
+use super::{Adapter, Answered, ErrorAnswer, Outbound, StreamReader};
 use crate::canonical::{Conversation, Decoder, Reply};
 use crate::endpoint::{Call, Endpoint};
 use crate::rejection::Rejection;
@@ -61,7 +68,7 @@ impl Adapter for Anthropic {
     }
 
     fn forwarding(&self, call: &Call, route: &Route) -> Box<dyn StreamReader> {
-        Box::new(native::MessagesReader::new(call, &route.provider_key))
+        Box::new(native::MessagesReader::new(call, route))
     }
 
     fn decoder(&self, call: &Call, key: &Arc<ProviderKey>) -> Box<dyn Decoder> {
