@@ -12,9 +12,6 @@ use super::source;
 use crate::canonical::{Marks, Part, Role, Turn};
 use crate::rejection::Rejection;
 
-/// Stands before the result of a tool that failed: other protocols have no mark for it.
-const FAILED: &str = "Error: ";
-
 #[derive(Deserialize)]
 struct Message<'b> {
     #[serde(borrow)]
@@ -234,28 +231,20 @@ pub(super) fn inside<'b>(
     Ok(())
 }
 
-/// Reads the result of a tool. That it failed is said in its text.
+/// Reads the result of a tool. Kinds of blocks that show the model nothing are left out.
 fn result<'b>(block: &Block<'b>, place: &Place<'_>) -> Result<Part<'b>, Rejection> {
-    let call_id = place.field("tool_use_id").required(block.tool_use_id)?;
-    let mut found = match block.content {
+    let found = match block.content {
         None => Vec::new(),
         Some(raw) => parts(raw, &place.field("content"), |block, place, parts| {
             shown(block, place, parts).map(|_| ())
         })?,
     };
-    let field = place.field("is_error");
-    if block.is_error.is_some_and(|raw| raw.get() == "true") {
-        match found.first_mut() {
-            Some(Part::Text { text, .. }) => *text = Cow::Owned(format!("{FAILED}{text}")),
-            _ => found.insert(0, text(Cow::Borrowed(FAILED))),
-        }
-    } else if let Some(raw) = block.is_error {
-        field.boolean(raw)?;
-    }
+    let failed = place.field("is_error");
+    let is_error = block.is_error.map(|raw| failed.boolean(raw)).transpose()?;
     Ok(Part::ToolResult {
-        call_id,
+        call_id: place.field("tool_use_id").required(block.tool_use_id)?,
         parts: found,
-        is_error: false,
+        is_error: is_error.unwrap_or(false),
         marks: block.marks(),
     })
 }

@@ -416,6 +416,7 @@ proptest! {
             shown.delta(Delta::Text(raw), &mut out);
         }
         shown.end(&mut out);
-        prop_assert!(out.ends_with(b"data: {\"type\":\"message_stop\"}\n\n"));
+        let is_ended = out.ends_with(b"data: {\"type\":\"message_stop\"}\n\n");
+        prop_assert!(is_ended);
     }
 }

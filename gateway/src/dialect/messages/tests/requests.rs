@@ -45,7 +45,12 @@ fn lines(parts: &[Part<'_>], indent: &str, out: &mut String) {
                 arguments,
                 ..
             } => format!("call {id} {name} {arguments}"),
-            Part::ToolResult { call_id, .. } => format!("result {call_id}"),
+            Part::ToolResult {
+                call_id, is_error, ..
+            } => {
+                let failed = if *is_error { " failed" } else { "" };
+                format!("result {call_id}{failed}")
+            }
             Part::Foreign { kind } => format!("foreign {kind}"),
             part => panic!("a Messages body has no {part:?}"),
         };
