@@ -1,7 +1,7 @@
 //! A streamed response that is forwarded, event by event. [pure]
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use config_sync::model::provider_key::ProviderKey;
 
@@ -15,7 +15,8 @@ use crate::provider::event::{relay, rewrite};
 use crate::provider::openai::recorded;
 use crate::provider::{Seen, StreamReader, error};
 use crate::rejection::Rejection;
-use crate::route::Route;
+use crate::route::{Route, Row};
+use crate::short_text::ShortText;
 use crate::usage::Meter;
 
 /// How other endpoints end a stream; some vendors do it here too.
@@ -24,12 +25,12 @@ const DONE: &[u8] = b"[DONE]";
 /// Follows a stream.
 #[derive(Debug)]
 pub(in crate::provider::openai) struct Reader {
-    provider_key: Arc<ProviderKey>,
+    provider_key: Row<ProviderKey>,
     /// The id that was sent upstream and the name that was asked for; `None` where they are the same.
     names: Option<(Box<str>, Box<str>)>,
     meter: Meter,
-    id: Option<Box<str>>,
-    finish_reason: Option<Box<str>>,
+    id: Option<ShortText>,
+    finish_reason: Option<ShortText>,
     /// The number after that of the last event.
     next_sequence: u64,
     /// Whether the caller has got an event.
@@ -44,7 +45,7 @@ impl Reader {
     pub(in crate::provider::openai) fn new(call: &Call, route: &Route) -> Self {
         let (sent, asked) = (&*route.upstream_model, &*call.model);
         Self {
-            provider_key: Arc::clone(&route.provider_key),
+            provider_key: Rc::clone(&route.provider_key),
             names: (sent != asked).then(|| (sent.into(), asked.into())),
             meter: Meter::new(call.prompt_bytes),
             id: None,

@@ -8,7 +8,7 @@ use crate::bridge::record::UsageSource;
 use crate::endpoint::{Endpoint, parse};
 use crate::http::sse::{EVENT_BYTES_MAX, EventScanner};
 use crate::provider::{Seen, StreamReader};
-use crate::route::{Route, fixture};
+use crate::route::{Route, fixture, resolve};
 
 const BODY: &str = r#"{"model":"team","input":"12345678","stream":true}"#;
 const STREAM: &str = include_str!("../../../../tests/fixtures/openai/responses_stream.in.txt");
@@ -20,12 +20,12 @@ fn call() -> Call {
 }
 
 fn route() -> Route {
-    let provider_key = fixture::provider_key(json!({}));
-    Route {
-        target: fixture::model("team", Some(&provider_key), json!({})),
-        upstream_model: "gpt-up".into(),
-        provider_key,
-    }
+    let key = fixture::provider_key(json!({}));
+    let model = fixture::model("team", Some(&key), json!({}));
+    let callers = [("sk", json!({"allowed_models": ["*"]}))];
+    let snapshot = fixture::snapshot(vec![model], &callers);
+    let caller = snapshot.api_keys().next().unwrap();
+    resolve(&snapshot, caller, "team", [192, 0, 2, 1].into()).unwrap()
 }
 
 /// What a caller gets of `upstream`, cut into reads of `step` bytes, and how it ended.
@@ -58,8 +58,9 @@ fn relayed(
 fn a_stream_comes_out_the_same_wherever_it_is_cut_and_however_lines_end() {
     for line_end in ["\n", "\r\n", "\r"] {
         let (upstream, want) = (STREAM.replace('\n', line_end), WANT.replace('\n', line_end));
+        let (call, route) = (call(), route());
         for step in 1..=upstream.len() {
-            let mut reader = Reader::new(&call(), &route());
+            let mut reader = Reader::new(&call, &route);
             let (out, _, ended) = relayed(&mut reader, &upstream, step);
             assert_eq!(out, want, "{line_end:?}, reads of {step}");
             assert!(ended.is_ok() && reader.is_done());
