@@ -3,6 +3,7 @@
 CARGO ?= cargo
 PYTHON ?= python3
 VENV := .venv
+NODE_DIR := gateway/tests/sdk/node
 # The black-box tests drive an optimised binary; `ci` is `release` without the long link.
 PROFILE := ci
 
@@ -18,6 +19,7 @@ endef
 MISSING_PROTOC := $(shell t=$$(mktemp -d); echo 'import "google/protobuf/descriptor.proto";' >$$t/a.proto; \
 	protoc -I$$t -o/dev/null $$t/a.proto >/dev/null 2>&1 || echo protoc; rm -r $$t)
 MISSING_ETCD := $(if $(and $(shell command -v etcd),$(shell command -v etcdctl)),,etcd)
+MISSING_NODE := $(if $(and $(shell command -v node),$(shell command -v npm)),,node)
 
 ## Build in release mode and serve a resources file with a scripted LLM upstream beside it.
 run: build
@@ -37,8 +39,8 @@ unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD)
 	$(CARGO) nextest run --locked --workspace --cargo-profile $(PROFILE) --no-fail-fast
 	$(CARGO) test --locked --workspace --profile $(PROFILE) --doc --quiet
 
-## The official `openai` package against the real binary, on both I/O engines.
-sdk: $(VENV)/ready $(MISSING_PROTOC)
+## The official packages of Python and Node against the real binary, on both I/O engines.
+sdk: $(VENV)/ready $(NODE_DIR)/node_modules/ready $(MISSING_PROTOC)
 	$(CARGO) build --locked --profile $(PROFILE) -p gateway -p loadtest
 	BIN_DIR=target/$(PROFILE) $(VENV)/bin/python -m pytest -q gateway/tests/sdk
 
@@ -47,7 +49,15 @@ $(VENV)/ready: gateway/tests/sdk/requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
-.PHONY: nextest protoc etcd
+$(NODE_DIR)/node_modules/ready: $(NODE_DIR)/package-lock.json $(MISSING_NODE)
+	cd $(NODE_DIR) && npm ci --no-audit --no-fund --silent
+	touch $@
+
+.PHONY: nextest protoc etcd node
+## Runs the official packages of Node.
+node:
+	$(call install,nodejs npm)
+
 ## Compiles the wire format of etcd, at build time.
 protoc:
 	$(call install,protobuf-compiler libprotobuf-dev)

@@ -134,21 +134,31 @@ def config_of(engine, resources, directory):
 
 
 def resources_of(mock_addr):
-    def key(name, addr):
+    def key(name, addr, vendor="openai", adapter="openai", prefix="/v1"):
         return {
             "display_name": name,
-            "provider": "openai",
+            "provider": vendor,
+            "adapter": adapter,
             "api_key": "${UPSTREAM_KEY}",
-            "api_base": f"http://{addr}/v1",
+            "api_base": f"http://{addr}{prefix}",
         }
 
-    def model(name, upstream, key="up", **more):
-        row = {"display_name": name, "provider": "openai", "model_name": upstream}
+    def model(name, upstream, key="up", provider="openai", **more):
+        row = {"display_name": name, "provider": provider, "model_name": upstream}
         return row | {"provider_key": key} | more
+
+    # OpenAI itself has /responses, others with its protocol have not.
+    plain = key("plain", mock_addr, vendor="groq")
+    claude = key("claude", mock_addr, vendor="anthropic", adapter="anthropic", prefix="")
 
     return {
         "_format_version": "1",
-        "provider_keys": [key("up", mock_addr), key("down", f"127.0.0.1:{free_port()}")],
+        "provider_keys": [
+            key("up", mock_addr),
+            key("down", f"127.0.0.1:{free_port()}"),
+            plain,
+            claude,
+        ],
         "models": [
             model("m", "gpt-up"),
             model("embed", "embed-up"),
@@ -156,12 +166,18 @@ def resources_of(mock_addr):
             model("unreachable", "gpt-up", key="down"),
             model("script/*", "*"),
             model("hasty/*", "*", timeout=HASTY_MS),
+            model("openai/*", "*"),
+            model("plain/*", "*", key="plain", provider="groq"),
+            model("claude/*", "*", key="claude", provider="anthropic"),
         ],
         "api_keys": [
             {
                 "display_name": "caller",
                 "key_env": "CALLER_KEY",
-                "allowed_models": ["m", "embed", "unreachable", "script/*", "hasty/*"],
+                "allowed_models": [
+                    *("m", "embed", "unreachable", "script/*", "hasty/*"),
+                    *("openai/*", "plain/*", "claude/*"),
+                ],
             }
         ],
     }

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::on_both_engines;
 use crate::support::gateway::{CALLER_KEY, UPSTREAM_KEY};
 use crate::support::{Engine, Gateway, Setup, mock, upstream_requests, wait_for};
+use crate::{on_both_engines, protocols};
 
 const WRONG_KEY: &str = "sk-wrong-canary-0d41";
 pub(crate) const DISABLED_KEY: &str = "sk-disabled-canary-66f2";
@@ -181,24 +181,9 @@ const PATHS: [&str; 3] = ["/v1/chat/completions", "/v1/completions", "/v1/embedd
 /// Drives every path there is; returns what callers were told.
 pub(crate) fn drive(gateway: &Gateway) -> Vec<Vec<u8>> {
     let mut told = Vec::new();
-    let bearer = format!("authorization: Bearer {CALLER_KEY}");
+    let bearer = bearer();
     let good = [bearer.clone(), format!("x-api-key: {CALLER_KEY}")];
-    let bad = [
-        format!("authorization: Bearer {WRONG_KEY}"),
-        format!("authorization: {WRONG_KEY}"),
-        format!("authorization: Basic {WRONG_KEY}"),
-        format!("x-api-key: {WRONG_KEY}"),
-        format!("authorization: Bearer {DISABLED_KEY}"),
-        format!("authorization: Bearer {CALLER_KEY}\r\nauthorization: Bearer {WRONG_KEY}"),
-        format!("api-key: {CALLER_KEY}"),
-        // Heads that are no heads.
-        format!("authorization : Bearer {CALLER_KEY}"),
-        format!("authorization: Bearer {CALLER_KEY}\r\n folded {COOKIE}"),
-        format!("authorization: Bearer {CALLER_KEY}\u{0}"),
-        format!("authorization: Bearer {CALLER_KEY}\r\ntransfer-encoding: {WRONG_KEY}"),
-        format!("authorization: Bearer {CALLER_KEY}\r\nexpect: {WRONG_KEY}"),
-        format!("authorization: Bearer {}", WRONG_KEY.repeat(5000)),
-    ];
+    let bad = bad_keys();
     for path in PATHS {
         for key in &good {
             for model in [
@@ -252,6 +237,66 @@ pub(crate) fn drive(gateway: &Gateway) -> Vec<Vec<u8>> {
     told
 }
 
+fn bearer() -> String {
+    format!("authorization: Bearer {CALLER_KEY}")
+}
+
+/// Header lines that let nobody in.
+fn bad_keys() -> [String; 13] {
+    [
+        format!("authorization: Bearer {WRONG_KEY}"),
+        format!("authorization: {WRONG_KEY}"),
+        format!("authorization: Basic {WRONG_KEY}"),
+        format!("x-api-key: {WRONG_KEY}"),
+        format!("authorization: Bearer {DISABLED_KEY}"),
+        format!("authorization: Bearer {CALLER_KEY}\r\nauthorization: Bearer {WRONG_KEY}"),
+        format!("api-key: {CALLER_KEY}"),
+        // Heads that are no heads.
+        format!("authorization : Bearer {CALLER_KEY}"),
+        format!("authorization: Bearer {CALLER_KEY}\r\n folded {COOKIE}"),
+        format!("authorization: Bearer {CALLER_KEY}\u{0}"),
+        format!("authorization: Bearer {CALLER_KEY}\r\ntransfer-encoding: {WRONG_KEY}"),
+        format!("authorization: Bearer {CALLER_KEY}\r\nexpect: {WRONG_KEY}"),
+        format!("authorization: Bearer {}", WRONG_KEY.repeat(5000)),
+    ]
+}
+
+/// Drives every way from protocol to protocol; returns what callers were told.
+fn drive_protocols(gateway: &Gateway) -> Vec<Vec<u8>> {
+    let mut told = Vec::new();
+    let ask = |key: &str, path: &str, body: &Value| {
+        ask(gateway, key, "POST", path, body.to_string().as_bytes())
+    };
+    let mut scripts: Vec<String> = ["tag=x", "status=503", "bad=json", "cut_at=1", "error_at=1"]
+        .map(str::to_owned)
+        .into();
+    let echoing = echoing_scripts().into_iter();
+    scripts.extend(echoing.map(|script| script.replace("script/", "")));
+    for (path, upstream) in protocols::WAYS {
+        for script in &scripts {
+            for stream in [false, true] {
+                let mut body = protocols::body(path, &format!("{upstream}/{script}"), stream);
+                body["user"] = PROMPT.into();
+                body["instructions"] = PROMPT.into();
+                body["system"] = PROMPT.into();
+                told.push(ask(&bearer(), path, &body));
+            }
+        }
+        for key in bad_keys() {
+            let body = protocols::body(path, &format!("{upstream}/tag=x"), false);
+            told.push(ask(&key, path, &body));
+        }
+    }
+    for path in ["/v1/messages", "/v1/messages/count_tokens", "/v1/responses"] {
+        for body in broken_bodies() {
+            let text = String::from_utf8_lossy(&body).replace("\"m\"", "\"claude/tag=x\"");
+            told.push(self::ask(gateway, &bearer(), "POST", path, text.as_bytes()));
+        }
+        told.push(self::ask(gateway, &bearer(), "GET", path, b""));
+    }
+    told
+}
+
 pub(crate) fn holds(text: &str, canary: &str) -> bool {
     text.to_ascii_lowercase()
         .contains(&canary.to_ascii_lowercase())
@@ -294,30 +339,66 @@ pub(crate) fn no_canary(gateway: &Gateway) {
     }
 }
 
+/// Nothing secret is in what callers were `told`, in what operators see, or at the upstream, but for
+/// what is meant for it.
+fn check_kept(gateway: &Gateway, upstream: SocketAddr, told: &[Vec<u8>]) {
+    // The canaries are live: the upstream got the ones that are meant for it.
+    let requests = Value::from(upstream_requests(upstream)).to_string();
+    for canary in [UPSTREAM_KEY, HEADER, FIELD, PROMPT] {
+        assert!(
+            requests.contains(canary),
+            "{canary} never reached the upstream"
+        );
+    }
+    for canary in [
+        CALLER_KEY,
+        WRONG_KEY,
+        DISABLED_KEY,
+        COOKIE,
+        QUERY,
+        ADMIN_KEY,
+        PROXY_AUTH,
+    ] {
+        assert!(!requests.contains(canary), "{canary} reached the upstream");
+    }
+    for answer in told {
+        let answer = String::from_utf8_lossy(answer);
+        for canary in CREDENTIALS.iter().chain(&[COOKIE, QUERY]) {
+            assert!(!holds(&answer, canary), "{canary} told: {answer}");
+        }
+    }
+    let answered = told
+        .iter()
+        .filter(|answer| answer.starts_with(b"HTTP/1.1 "));
+    assert!(
+        answered.count() > told.len() * 9 / 10,
+        "nearly all were answered"
+    );
+    // Heads that are no heads leave no line.
+    gateway.access_lines(told.len() / 2);
+    no_canary(gateway);
+}
+
 on_both_engines! {
     fn no_secret_leaves_the_gateway_but_to_the_upstream_it_is_meant_for(engine) {
         let upstream = mock();
         let gateway = setup(engine, upstream).start();
         let told = drive(&gateway);
-        // The canaries are live: the upstream got the ones that are meant for it.
-        let requests = Value::from(upstream_requests(upstream)).to_string();
-        for canary in [UPSTREAM_KEY, HEADER, FIELD, PROMPT] {
-            assert!(requests.contains(canary), "{canary} never reached the upstream");
+        check_kept(&gateway, upstream, &told);
+    }
+
+    fn no_secret_leaves_by_the_endpoints_of_other_protocols(engine) {
+        let upstream = mock();
+        let mut setup = protocols::with_upstreams(setup(engine, upstream), upstream);
+        for key in setup.resources["provider_keys"].as_array_mut().unwrap() {
+            key["request"] = json!({
+                "default_headers": {"x-tenant-secret": HEADER},
+                "default_body_fields": {"safety_identifier": FIELD},
+            });
         }
-        for canary in [CALLER_KEY, WRONG_KEY, DISABLED_KEY, COOKIE, QUERY, ADMIN_KEY, PROXY_AUTH] {
-            assert!(!requests.contains(canary), "{canary} reached the upstream");
-        }
-        for answer in &told {
-            let answer = String::from_utf8_lossy(answer);
-            for canary in CREDENTIALS.iter().chain(&[COOKIE, QUERY]) {
-                assert!(!holds(&answer, canary), "{canary} told: {answer}");
-            }
-        }
-        let answered = told.iter().filter(|answer| answer.starts_with(b"HTTP/1.1 "));
-        assert!(answered.count() > told.len() * 9 / 10, "nearly all were answered");
-        // Heads that are no heads leave no line.
-        gateway.access_lines(told.len() / 2);
-        no_canary(&gateway);
+        let gateway = setup.start();
+        let told = drive_protocols(&gateway);
+        check_kept(&gateway, upstream, &told);
     }
 }
 

@@ -1,13 +1,12 @@
 //! A caller that leaves, by FIN or by RST, in every phase of every endpoint.
 
-use std::sync::OnceLock;
-
 use serde_json::{Value, json};
 
 use crate::on_both_engines;
-use crate::support::gateway::{chat, named, post};
+use crate::protocols::{self, WAYS};
+use crate::support::gateway::{named, post};
 use crate::support::{
-    BlackHole, Engine, Gateway, Raw, Setup, mock, unix_ms, upstream_connections, upstream_request,
+    BlackHole, Engine, Gateway, Raw, mock, unix_ms, upstream_connections, upstream_request,
     wait_for,
 };
 
@@ -16,41 +15,56 @@ const NOTICED_MS_MAX: u64 = 1000;
 
 /// One way to ask for an answer.
 struct Shape {
-    name: &'static str,
+    name: String,
     path: &'static str,
-    body: fn(&str) -> Value,
+    /// Prefix of the models of the upstream.
+    upstream: &'static str,
+    stream: bool,
 }
 
-const UNARY: [Shape; 3] = [
-    Shape {
-        name: "chat",
-        path: "/v1/chat/completions",
-        body: |model| chat(model, false),
-    },
-    Shape {
-        name: "completions",
-        path: "/v1/completions",
-        body: |model| json!({"model": model, "prompt": "Hello"}),
-    },
-    Shape {
-        name: "embeddings",
-        path: "/v1/embeddings",
-        body: |model| json!({"model": model, "input": "Hello"}),
-    },
-];
+impl Shape {
+    fn new(name: &str, path: &'static str, upstream: &'static str, stream: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            path,
+            upstream,
+            stream,
+        }
+    }
 
-const STREAMED: [Shape; 2] = [
-    Shape {
-        name: "chat-stream",
-        path: "/v1/chat/completions",
-        body: |model| chat(model, true),
-    },
-    Shape {
-        name: "completions-stream",
-        path: "/v1/completions",
-        body: |model| json!({"model": model, "prompt": "Hello", "stream": true}),
-    },
-];
+    /// The request for `model`, which at this upstream is called otherwise.
+    fn body(&self, model: &str) -> Value {
+        let model = match model.strip_prefix("script/") {
+            Some(script) => format!("{}/{script}", self.upstream),
+            None => model.replace("hole", &format!("hole-{}", self.upstream)),
+        };
+        let (model, stream) = (&*model, self.stream);
+        match self.path {
+            "/v1/completions" => json!({"model": model, "prompt": "Hello", "stream": stream}),
+            "/v1/embeddings" => json!({"model": model, "input": "Hello"}),
+            path => protocols::body(path, model, stream),
+        }
+    }
+}
+
+/// Every endpoint to every upstream.
+fn shapes(stream: bool) -> Vec<Shape> {
+    let completions = Shape::new("completions", "/v1/completions", "openai", stream);
+    let embeddings = Shape::new("embeddings", "/v1/embeddings", "openai", stream);
+    let ways = WAYS.iter().map(|(path, upstream)| {
+        let name = format!("{}-{upstream}", path.rsplit('/').next().unwrap());
+        Shape::new(&name, path, upstream, stream)
+    });
+    let mut shapes: Vec<Shape> = ways.chain([completions]).collect();
+    if stream {
+        for shape in &mut shapes {
+            shape.name.push_str("-stream");
+        }
+    } else {
+        shapes.push(embeddings);
+    }
+    shapes
+}
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Leave {
@@ -116,22 +130,21 @@ impl Bench {
     /// Heads of streams are sent at once, so that a test can see them.
     fn start(engine: Engine) -> Self {
         let (mock, hole) = (mock(), BlackHole::new());
-        let api_base = format!("http://{}/v1", hole.addr());
-        let setup = Setup::new(engine, mock)
+        let api_base = format!("http://{}", hole.addr());
+        let setup = protocols::setup(engine, mock)
             .with("downstream.sse_keepalive_interval_secs", 0)
             .resources(|resources| {
-                push(
-                    resources,
-                    "provider_keys",
-                    json!({"display_name": "hole", "provider": "openai",
-                    "adapter": "openai", "api_key": "sk-hole", "api_base": api_base}),
-                );
-                push(
-                    resources,
-                    "models",
-                    json!({"display_name": "hole", "provider": "openai",
-                    "model_name": "hole", "provider_key": "hole"}),
-                );
+                for kind in ["plain", "openai", "claude"] {
+                    let name = format!("hole-{kind}");
+                    let mut key = find(resources, "provider_keys", kind);
+                    key["display_name"] = json!(name);
+                    key["api_base"] = json!(api_base);
+                    let mut model = find(resources, "models", &format!("{kind}/*"));
+                    model["display_name"] = json!(name);
+                    model["provider_key"] = json!(name);
+                    push(resources, "provider_keys", key);
+                    push(resources, "models", model);
+                }
                 resources["api_keys"][0]["allowed_models"] = json!(["*"]);
             });
         Self {
@@ -148,6 +161,13 @@ impl Bench {
     }
 }
 
+/// The entry of that name.
+fn find(resources: &Value, kind: &str, name: &str) -> Value {
+    let mut entries = resources[kind].as_array().expect("a list").iter();
+    let found = entries.find(|entry| entry["display_name"] == name);
+    found.expect("an entry").clone()
+}
+
 fn push(resources: &mut Value, kind: &str, entry: Value) {
     resources[kind].as_array_mut().expect("a list").push(entry);
 }
@@ -160,7 +180,7 @@ fn all_leave(engine: Engine, shapes: &[Shape], phase: &Phase<'_>) {
         for leave in [Leave::Fin, Leave::Rst] {
             let id = format!("{}-{leave:?}", shape.name);
             let mut raw = bench.gateway.connect();
-            let request = named(&id, &post(shape.path, &(shape.body)(phase.model)));
+            let request = named(&id, &post(shape.path, &shape.body(phase.model)));
             raw.send(&(phase.sent)(request));
             (phase.reached)(&bench, &mut raw, &id);
             assert_eq!(bench.gateway.in_flight(), 1.0, "{id}");
@@ -239,9 +259,10 @@ fn check_line(line: &Value, tokens: Tokens) {
 }
 
 /// All shapes, unary and streamed.
-fn every_shape() -> &'static [Shape] {
-    static ALL: OnceLock<Vec<Shape>> = OnceLock::new();
-    ALL.get_or_init(|| UNARY.into_iter().chain(STREAMED).collect())
+fn every_shape() -> Vec<Shape> {
+    let mut all = shapes(false);
+    all.extend(shapes(true));
+    all
 }
 
 fn whole(request: Vec<u8>) -> Vec<u8> {
@@ -267,7 +288,7 @@ fn answer_blocked(_: &Bench, raw: &mut Raw, _: &str) {
 
 on_both_engines! {
     fn while_the_request_body_is_sent(engine) {
-        all_leave(engine, every_shape(), &Phase {
+        all_leave(engine, &every_shape(), &Phase {
             model: "m",
             sent: without_its_last_bytes,
             reached: &|bench, _, _| wait_for("the head to be read", || {
@@ -279,7 +300,7 @@ on_both_engines! {
     }
 
     fn while_the_upstream_connect_hangs(engine) {
-        all_leave(engine, every_shape(), &Phase {
+        all_leave(engine, &every_shape(), &Phase {
             model: "hole",
             sent: whole,
             reached: &|bench, _, _| wait_for("the connect to hang", || {
@@ -291,7 +312,7 @@ on_both_engines! {
     }
 
     fn before_the_upstream_answers(engine) {
-        all_leave(engine, every_shape(), &Phase {
+        all_leave(engine, &every_shape(), &Phase {
             model: "script/head_ms=60000",
             sent: whole,
             reached: &|bench, _, id| bench.asked_upstream(id),
@@ -302,7 +323,7 @@ on_both_engines! {
 
     fn in_the_middle_of_a_whole_answer(engine) {
         let heads = std::cell::Cell::new(0.0);
-        all_leave(engine, &UNARY, &Phase {
+        all_leave(engine, &shapes(false), &Phase {
             model: "script/slow_body_ms=60000",
             sent: whole,
             reached: &|bench, _, _| {
@@ -318,7 +339,7 @@ on_both_engines! {
     }
 
     fn before_the_first_event(engine) {
-        all_leave(engine, &STREAMED, &Phase {
+        all_leave(engine, &shapes(true), &Phase {
             model: "script/first_ms=60000",
             sent: whole,
             reached: &head_arrived,
@@ -328,8 +349,8 @@ on_both_engines! {
     }
 
     fn between_two_events(engine) {
-        all_leave(engine, &STREAMED, &Phase {
-            model: "script/events=2,gap_ms=60000",
+        all_leave(engine, &shapes(true), &Phase {
+            model: "script/events=2,gap_ms=60000,usage=no",
             sent: whole,
             reached: &first_event_arrived,
             upstream: Upstream::HangUp,
@@ -338,8 +359,11 @@ on_both_engines! {
     }
 
     fn while_a_stream_is_not_read(engine) {
-        all_leave(engine, &STREAMED, &Phase {
-            model: "script/firehose=500000000,size=1000",
+        // What is translated for Responses is kept for its last event, and ends before it blocks.
+        let mut shapes = shapes(true);
+        shapes.retain(|shape| shape.path != "/v1/responses" || shape.upstream == "openai");
+        all_leave(engine, &shapes, &Phase {
+            model: "script/firehose=500000000,size=1000,usage=no",
             sent: whole,
             reached: &answer_blocked,
             upstream: Upstream::HangUp,
@@ -348,7 +372,9 @@ on_both_engines! {
     }
 
     fn while_a_whole_answer_is_not_read(engine) {
-        all_leave(engine, &UNARY[..2], &Phase {
+        let mut shapes = shapes(false);
+        shapes.retain(|shape| shape.path != "/v1/embeddings");
+        all_leave(engine, &shapes, &Phase {
             model: "script/reply_bytes=12000000",
             sent: whole,
             reached: &answer_blocked,
@@ -358,7 +384,9 @@ on_both_engines! {
     }
 
     fn while_an_embedding_is_not_read(engine) {
-        all_leave(engine, &UNARY[2..], &Phase {
+        let mut shapes = shapes(false);
+        shapes.retain(|shape| shape.path == "/v1/embeddings");
+        all_leave(engine, &shapes, &Phase {
             model: "script/dims=2500000",
             sent: whole,
             reached: &answer_blocked,

@@ -22,6 +22,7 @@ mod http;
 mod malformed;
 mod metrics;
 mod names;
+mod protocols;
 mod rechunk;
 mod reload;
 mod soak;

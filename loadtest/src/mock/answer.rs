@@ -7,12 +7,14 @@ use serde_json::json;
 use crate::clock;
 use crate::mock::Shared;
 use crate::mock::ask::Ask;
-use crate::mock::frames::Frames;
 use crate::mock::peer::Peer;
+use crate::mock::plan::Plan;
 use crate::mock::reply::{Answer, Endpoint};
 use crate::mock::request::Request;
-use crate::mock::script::{self, At, Bad, Framing, Script, UsageSend};
+use crate::mock::script::{self, At, Bad, Framing, Script};
+use crate::mock::stream::Events;
 use crate::mock::wire::{Head, Response, Stop};
+use crate::mock::{chat, messages, stream as events_of};
 
 /// Bytes of events gathered before a send when the script asks for a firehose.
 const FIREHOSE_SEND_BYTES: usize = 32 * 1024;
@@ -40,26 +42,16 @@ pub(super) async fn run(
         Ok(ask) => ask,
         Err(error) => {
             let text = format!("mock: the body is not understood: {error}");
-            return error_reply(
-                Response::new(peer, &plain, Framing::Length),
-                400,
-                number,
-                &text,
-            )
-            .await;
+            let response = Response::new(peer, &plain, Framing::Length);
+            return error_reply(response, endpoint, 400, number, &text).await;
         }
     };
     let script = match choose(shared, request, &ask) {
         Ok(script) => script,
         Err(error) => {
             let text = error.to_string();
-            return error_reply(
-                Response::new(peer, &plain, Framing::Length),
-                400,
-                number,
-                &text,
-            )
-            .await;
+            let response = Response::new(peer, &plain, Framing::Length);
+            return error_reply(response, endpoint, 400, number, &text).await;
         }
     };
     before_head(peer, &script).await?;
@@ -67,11 +59,12 @@ pub(super) async fn run(
         endpoint: endpoint.unwrap_or(Endpoint::Chat),
         ask: &ask,
         script: &script,
+        plan: Plan::of(&script, &ask),
         number,
         connection: peer.connection,
         now_unix_us: clock::unix_micros(),
     };
-    let streams = ask.streams() && endpoint.is_some_and(|it| it != Endpoint::Embeddings);
+    let streams = ask.streams() && endpoint.is_some_and(Endpoint::streams);
     let framing = if streams {
         Framing::Chunked
     } else {
@@ -83,7 +76,8 @@ pub(super) async fn run(
         return Ok(!script.wire.close);
     }
     if let Some(status @ 300..) = script.fault.status {
-        return error_reply(response, status, number, &format!("mock status {status}")).await;
+        let text = format!("mock status {status}");
+        return error_reply(response, endpoint, status, number, &text).await;
     }
     match endpoint {
         None if request.path().ends_with("/models") && request.method() == "GET" => {
@@ -91,7 +85,7 @@ pub(super) async fn run(
                 "created": 1_700_000_000, "owned_by": "mock"}]});
             unary(response, &answer, body.to_string().as_bytes()).await
         }
-        None => error_reply(response, 404, number, "mock: no such endpoint").await,
+        None => error_reply(response, None, 404, number, "mock: no such endpoint").await,
         Some(_) if streams => stream(response, &answer, events).await,
         Some(_) => {
             let mut body = Vec::with_capacity(script.shape.reply_bytes.unwrap_or(0) + 512);
@@ -136,21 +130,27 @@ async fn point(peer: &mut Peer, script: &Script, at: At) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The JSON of an error, as OpenAI shapes it.
-fn error_json(script: &Script, status: u16, message: &str) -> Vec<u8> {
-    let kind = match status {
-        401 => "authentication_error",
-        429 => "rate_limit_error",
-        400..=499 => "invalid_request_error",
-        _ => "server_error",
-    };
-    let code = script.fault.error_code.as_deref();
-    let error = json!({"message": message, "type": kind, "param": null, "code": code});
-    json!({ "error": error }).to_string().into_bytes()
+/// An error in the protocol of `endpoint`.
+fn error_json(
+    script: &Script,
+    endpoint: Option<Endpoint>,
+    status: u16,
+    number: u64,
+    message: &str,
+) -> Vec<u8> {
+    match endpoint {
+        Some(Endpoint::Messages | Endpoint::CountTokens) => {
+            let code = script.fault.error_code.as_deref();
+            let error = messages::error(status, code, message, Some(number));
+            error.to_string().into_bytes()
+        }
+        _ => chat::error_json(script, status, message),
+    }
 }
 
 async fn error_reply(
     mut response: Response<'_>,
+    endpoint: Option<Endpoint>,
     status: u16,
     number: u64,
     message: &str,
@@ -158,7 +158,10 @@ async fn error_reply(
     let script = response.script;
     let (content_type, body) = match script.fault.error_raw {
         true => ("text/plain", format!("{message}\n").into_bytes()),
-        false => ("application/json", error_json(script, status, message)),
+        false => (
+            "application/json",
+            error_json(script, endpoint, status, number, message),
+        ),
     };
     response.head(&Head {
         status,
@@ -209,17 +212,12 @@ async fn stream(
     events: &mut u64,
 ) -> Result<KeepAlive, Stop> {
     let script = answer.script;
-    let usage = match script.usage.send {
-        UsageSend::Asked => answer.ask.wants_usage(),
-        UsageSend::Never => false,
-        UsageSend::Always => true,
-    };
-    let frames = Frames::new(answer, usage);
+    let mut frames = events_of::of(answer);
     response.head(&Head {
         status: script.fault.status.unwrap_or(200),
         content_type: content_type(script, "text/event-stream"),
         length: if response.is_length_framed() {
-            length(&frames, answer)
+            length(answer)
         } else {
             0
         },
@@ -229,26 +227,28 @@ async fn stream(
     response.flush().await?;
     response.pause(script.pace.first).await?;
     if let Some(bytes) = script.shape.firehose {
-        firehose(&mut response, &frames, bytes, events).await?;
+        firehose(&mut response, answer, &mut *frames, bytes, events).await?;
         return finish(response).await;
     }
     let start = clock::now();
     let mut batch = Vec::with_capacity(512);
-    for seq in 0..=script.shape.events {
+    let total = answer.plan.events();
+    for seq in 0..=total {
         if seq > 0 && !script.pace.gap.is_zero() {
             response.pause_until(start + script.pace.gap * seq).await?;
         }
         point(response.peer, script, At::Event(seq)).await?;
         batch.clear();
         if script.fault.error_at == Some(seq) {
-            frames.error(&in_band_error(script), &mut batch);
-        } else if seq < script.shape.events {
+            frames.error(&mut batch);
+        } else if seq < total {
             frames.content(seq, clock::unix_micros(), &mut batch);
+            events_of::comment(answer, &mut batch);
         } else {
             frames.tail(&mut batch);
         }
         response.body(&batch).await?;
-        if script.fault.error_at == Some(seq) || seq == script.shape.events {
+        if script.fault.error_at == Some(seq) || seq == total {
             break;
         }
         response.flush().await?;
@@ -257,33 +257,33 @@ async fn stream(
     finish(response).await
 }
 
-fn in_band_error(script: &Script) -> Vec<u8> {
-    error_json(script, 500, "mock error in the stream")
-}
-
 /// Body bytes of the whole stream, which do not depend on when it is sent.
-fn length(frames: &Frames<'_>, answer: &Answer<'_>) -> usize {
-    let script = answer.script;
+fn length(answer: &Answer<'_>) -> usize {
+    let mut frames = events_of::of(answer);
     let (mut batch, mut total) = (Vec::new(), 0);
-    for seq in 0..=script.shape.events {
+    for seq in 0..answer.plan.events() {
         batch.clear();
-        if script.fault.error_at == Some(seq) {
-            frames.error(&in_band_error(script), &mut batch);
+        if answer.script.fault.error_at == Some(seq) {
+            frames.error(&mut batch);
             return total + batch.len();
         }
-        if seq < script.shape.events {
-            frames.content(seq, answer.now_unix_us, &mut batch);
-        } else {
-            frames.tail(&mut batch);
-        }
+        frames.content(seq, answer.now_unix_us, &mut batch);
+        events_of::comment(answer, &mut batch);
         total += batch.len();
     }
-    total
+    batch.clear();
+    if answer.script.fault.error_at == Some(answer.plan.events()) {
+        frames.error(&mut batch);
+    } else {
+        frames.tail(&mut batch);
+    }
+    total + batch.len()
 }
 
 async fn firehose(
     response: &mut Response<'_>,
-    frames: &Frames<'_>,
+    answer: &Answer<'_>,
+    frames: &mut dyn Events,
     bytes: u64,
     events: &mut u64,
 ) -> Result<(), Stop> {
@@ -294,6 +294,7 @@ async fn firehose(
         let begun = seq;
         while batch.len() < FIREHOSE_SEND_BYTES && sent + (batch.len() as u64) < bytes {
             frames.content(seq, now, &mut batch);
+            events_of::comment(answer, &mut batch);
             seq += 1;
         }
         response.body(&batch).await?;

@@ -26,6 +26,8 @@ pub(super) struct Ask<'b> {
     prompt: Option<&'b RawValue>,
     #[serde(borrow, default)]
     input: Option<&'b RawValue>,
+    #[serde(borrow, default)]
+    text: Option<&'b RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +40,16 @@ struct StreamOptions {
 struct Message<'b> {
     #[serde(borrow, default)]
     content: Option<&'b RawValue>,
+    #[serde(borrow, default)]
+    role: Option<Cow<'b, str>>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Cow<'b, str>>,
+}
+
+#[derive(Deserialize)]
+struct Kind<'b> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Cow<'b, str>,
 }
 
 impl<'b> Ask<'b> {
@@ -76,12 +88,38 @@ impl<'b> Ask<'b> {
         }
     }
 
-    /// The last thing said: JSON of the last message's content, or of the prompt.
+    /// How the text is to be shaped, as Responses has it.
+    pub(super) fn text(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(self.text?.get()).ok()
+    }
+
+    /// The last thing said: JSON of the last message's content, or of the prompt or input.
     pub(super) fn prompt(&self) -> &'b str {
-        let messages = self.messages.map_or("[]", RawValue::get);
-        let messages: Vec<Message<'b>> = serde_json::from_str(messages).unwrap_or_default();
-        let content = messages.last().and_then(|message| message.content);
-        content.or(self.prompt).map_or("", RawValue::get)
+        let content = self.last().and_then(|message| message.content);
+        let whole = self.prompt.or(self.input);
+        content.or(whole).map_or("", RawValue::get)
+    }
+
+    /// Whether the last thing said is the result of a tool.
+    pub(super) fn brings_result(&self) -> bool {
+        let Some(last) = self.last() else {
+            return false;
+        };
+        if last.role.as_deref() == Some("tool")
+            || last.kind.as_deref() == Some("function_call_output")
+        {
+            return true;
+        }
+        let blocks = last.content.map_or("[]", RawValue::get);
+        let blocks: Vec<Kind<'_>> = serde_json::from_str(blocks).unwrap_or_default();
+        blocks.iter().any(|block| block.kind == "tool_result")
+    }
+
+    /// The last message, or item of `input`.
+    fn last(&self) -> Option<Message<'b>> {
+        let list = self.messages.or(self.input)?;
+        let messages: Vec<Message<'b>> = serde_json::from_str(list.get()).ok()?;
+        messages.into_iter().last()
     }
 }
 

@@ -1,4 +1,7 @@
-//! A scripted OpenAI-shaped upstream over raw sockets, so that faults can be exact. [cold]
+//! A scripted upstream over raw sockets, so that faults can be exact. [cold]
+//!
+//! It speaks chat completions, completions, embeddings and Responses as OpenAI does, and Messages as
+//! Anthropic does.
 //!
 //! What a request gets is a [`script::Script`]: `key=value` pairs joined with `,`.
 //!
@@ -12,6 +15,7 @@
 //! | `usage` | `yes`, `no`, `always` | `yes` | usage in unary answers and, if `include_usage` asks, in streams; `always`: in streams unasked |
 //! | `usage_in`, `usage_out` | number | 10, `events` | prompt and completion tokens |
 //! | `usage_cached`, `usage_reasoning` | number | absent | token details |
+//! | `usage_cache_write` | number | absent | tokens written to a cache, on Messages |
 //! | `done` | flag | yes | `[DONE]` at the end; after an error event only if set |
 //! | `finish` | text | `stop` | finish reason; `none` leaves it out |
 //! | `eol` | `lf`, `crlf`, `cr` | `lf` | line ends of a stream |
@@ -35,6 +39,11 @@
 //! | `firehose` | bytes | off | as many events as fill that, as fast as they are read |
 //! | `comment` | flag | no | `: ping` after each event |
 //! | `tools` | flag | no | tool calls instead of text |
+//! | `parts` | `text`, `thinking`, `redacted`, `tool`, joined with `+` | `text` | what the answer consists of; `events` of a stream are those of each part |
+//! | `json` | flag | no | the text is JSON, that of `args` |
+//! | `args` | hex | an object with one text | JSON of tool calls' arguments |
+//! | `tool_name` | text | `mock_tool` | the tool that is called |
+//! | `once` | flag | no | no tool is called where the last message brings a result |
 //! | `n` | number | as asked | choices |
 //! | `dims` | number | as asked, else 8 | length of embeddings |
 //! | `model_echo` | text | as asked | `model` of the answer |
@@ -47,13 +56,17 @@
 
 mod answer;
 mod ask;
-mod frames;
+mod chat;
+mod messages;
 mod peer;
+mod plan;
 mod record;
 mod reply;
 mod request;
+mod responses;
 pub mod script;
 mod serve;
+mod stream;
 mod wire;
 
 use std::io;
@@ -80,6 +93,7 @@ Keys of a script, `key=value` joined with `,`, from the header x-mock-script, el
   usage                          usage in unary answers and, if include_usage asks, in streams; always: in streams unasked
   usage_in, usage_out            prompt and completion tokens
   usage_cached, usage_reasoning  token details
+  usage_cache_write              tokens written to a cache, on Messages
   done                           [DONE] at the end; after an error event only if set
   finish                         finish reason; none leaves it out
   eol                            line ends of a stream
@@ -103,6 +117,11 @@ Keys of a script, `key=value` joined with `,`, from the header x-mock-script, el
   firehose                       as many events as fill that, as fast as they are read
   comment                        : ping after each event
   tools                          tool calls instead of text
+  parts                          what the answer consists of; events of a stream are those of each part
+  json                           the text is JSON, that of args
+  args                           JSON of tool calls' arguments
+  tool_name                      the tool that is called
+  once                           no tool is called where the last message brings a result
   n                              choices
   dims                           length of embeddings
   model_echo                     model of the answer

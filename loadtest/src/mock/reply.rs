@@ -1,11 +1,15 @@
 //! Bodies of answers that are not streamed. [pure]
 
+use serde_json::{Value, json};
+
 use crate::mock::ask::Ask;
-use crate::mock::script::{Bad, Script, UsageSend};
+use crate::mock::plan::{Plan, json_inside};
+use crate::mock::script::{Bad, Part, Script, UsageSend};
 use crate::mock::wire::number;
+use crate::mock::{messages, responses};
 
 /// Prompt tokens reported unless the script says otherwise.
-const PROMPT_TOKENS: u64 = 10;
+pub(super) const PROMPT_TOKENS: u64 = 10;
 /// Prompt bytes that an answer echoes.
 const ECHO_BYTES_MAX: usize = 1024;
 
@@ -15,10 +19,21 @@ pub(super) enum Endpoint {
     Chat,
     Completions,
     Embeddings,
+    Messages,
+    CountTokens,
+    Responses,
 }
 
 impl Endpoint {
     pub(super) fn of(path: &str) -> Option<Self> {
+        let ends = [
+            ("/messages", Self::Messages),
+            ("/messages/count_tokens", Self::CountTokens),
+            ("/responses", Self::Responses),
+        ];
+        if let Some((_, endpoint)) = ends.iter().find(|(end, _)| path.ends_with(end)) {
+            return Some(*endpoint);
+        }
         if path.ends_with("/chat/completions") {
             Some(Self::Chat)
         } else if path.ends_with("/completions") {
@@ -28,12 +43,17 @@ impl Endpoint {
         }
     }
 
-    /// Begin of the `id` of an answer.
-    pub(super) fn id(self) -> &'static str {
+    /// Whether answers are streamed where the request asks for it.
+    pub(super) fn streams(self) -> bool {
+        !matches!(self, Self::Embeddings | Self::CountTokens)
+    }
+
+    /// Begin of the `id` of an answer in OpenAI's older shapes.
+    fn id(self) -> &'static str {
         match self {
-            Self::Chat => "chatcmpl-mock-",
             Self::Completions => "cmpl-mock-",
             Self::Embeddings => "embd-mock-",
+            _ => "chatcmpl-mock-",
         }
     }
 }
@@ -43,6 +63,7 @@ pub(super) struct Answer<'a> {
     pub(super) endpoint: Endpoint,
     pub(super) ask: &'a Ask<'a>,
     pub(super) script: &'a Script,
+    pub(super) plan: Plan<'a>,
     /// Number of the request.
     pub(super) number: u64,
     pub(super) connection: u64,
@@ -60,7 +81,38 @@ impl Answer<'_> {
         match self.endpoint {
             Endpoint::Embeddings => self.embeddings(out),
             Endpoint::Chat | Endpoint::Completions => self.completion(out),
+            Endpoint::Messages => self.value(&messages::body(self), out),
+            Endpoint::CountTokens => self.value(&messages::count(self), out),
+            Endpoint::Responses => self.value(&responses::body(self), out),
         }
+    }
+
+    #[allow(clippy::unused_self, reason = "reads as the other bodies do")]
+    fn value(&self, value: &Value, out: &mut Vec<u8>) {
+        // Writing to a vector does not fail.
+        let _ = serde_json::to_writer(out, value);
+    }
+
+    /// The text of part `index` of a unary answer.
+    pub(super) fn part_text(&self, index: usize) -> String {
+        if self.plan.is_json(index) {
+            return self.plan.args().to_owned();
+        }
+        let mut text = vec![b'"'];
+        self.text(&mut text);
+        text.push(b'"');
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Which request on which connection this answers.
+    pub(super) fn mock(&self) -> Value {
+        json!({"request": self.number, "connection": self.connection})
+    }
+
+    pub(super) fn completion_tokens(&self) -> u64 {
+        let plan = &self.script.usage;
+        plan.completion
+            .unwrap_or(u64::from(self.script.shape.events))
     }
 
     fn completion(&self, out: &mut Vec<u8>) {
@@ -80,16 +132,9 @@ impl Answer<'_> {
             }
             out.extend_from_slice(b"{\"index\":");
             number(u64::from(index), out);
-            match (chat, self.script.shape.tools) {
-                (true, true) => out.extend_from_slice(
-                    br#","message":{"role":"assistant","content":null,"tool_calls":[{"id":"call_mock_1","type":"function","function":{"name":"mock_tool","arguments":"{\"s\":1}"}}]}"#,
-                ),
-                (true, false) => {
-                    out.extend_from_slice(br#","message":{"role":"assistant","content":""#);
-                    self.text(out);
-                    out.extend_from_slice(br#"","refusal":null}"#);
-                }
-                (false, _) => {
+            match chat {
+                true => self.message(out),
+                false => {
                     out.extend_from_slice(br#","text":""#);
                     self.text(out);
                     out.push(b'"');
@@ -109,6 +154,45 @@ impl Answer<'_> {
         out.extend_from_slice(b",\"connection\":");
         number(self.connection, out);
         out.extend_from_slice(b"}}");
+    }
+
+    /// `,"message":{…}` with the parts that chat completions have a place for.
+    fn message(&self, out: &mut Vec<u8>) {
+        let parts = || self.plan.parts.iter().enumerate();
+        let find = |wanted| parts().find(|(_, part)| **part == wanted);
+        out.extend_from_slice(br#","message":{"role":"assistant","content":"#);
+        match find(Part::Text) {
+            Some((index, _)) if self.plan.is_json(index) => json_text(self.plan.args(), out),
+            Some(_) => {
+                out.push(b'"');
+                self.text(out);
+                out.push(b'"');
+            }
+            None => out.extend_from_slice(b"null"),
+        }
+        if let Some((index, _)) = find(Part::Thinking) {
+            out.extend_from_slice(br#","reasoning_content":"#);
+            json_text(&self.part_text(index), out);
+        }
+        let calls = parts().filter(|(_, part)| **part == Part::Tool);
+        for (nth, _) in calls.enumerate() {
+            let begin = match nth {
+                0 => br#","tool_calls":["#.as_slice(),
+                _ => b",",
+            };
+            out.extend_from_slice(begin);
+            out.extend_from_slice(br#"{"id":"call_mock_"#);
+            number(nth as u64 + 1, out);
+            out.extend_from_slice(br#"","type":"function","function":{"name":"#);
+            json_text(self.plan.tool_name(), out);
+            out.extend_from_slice(br#","arguments":""#);
+            json_inside(self.plan.args(), out);
+            out.extend_from_slice(br#""}}"#);
+        }
+        if self.plan.calls_tools() {
+            out.push(b']');
+        }
+        out.extend_from_slice(br#","refusal":null}"#);
     }
 
     /// `{"id":…,"object":…,"created":…,"model":…,` with the id and model left out by `bad=no_id`.
@@ -133,7 +217,7 @@ impl Answer<'_> {
         }
     }
 
-    fn model(&self) -> &str {
+    pub(super) fn model(&self) -> &str {
         let echo = self.script.shape.model_echo.as_deref();
         echo.unwrap_or(&self.ask.model)
     }
@@ -147,7 +231,7 @@ impl Answer<'_> {
         match self.script.shape.finish.as_deref() {
             Some("") => out.extend_from_slice(b"null"),
             Some(reason) => json_text(reason, out),
-            None if self.script.shape.tools => out.extend_from_slice(b"\"tool_calls\""),
+            None if self.plan.calls_tools() => out.extend_from_slice(b"\"tool_calls\""),
             None => out.extend_from_slice(b"\"stop\""),
         }
     }
@@ -172,9 +256,7 @@ impl Answer<'_> {
         let prompt = plan.prompt.unwrap_or(PROMPT_TOKENS);
         let completion = match self.endpoint {
             Endpoint::Embeddings => 0,
-            _ => plan
-                .completion
-                .unwrap_or(u64::from(self.script.shape.events)),
+            _ => self.completion_tokens(),
         };
         out.extend_from_slice(b"\"usage\":{\"prompt_tokens\":");
         number(prompt, out);
@@ -278,11 +360,13 @@ mod tests {
     use super::*;
 
     fn body(endpoint: Endpoint, script: &str, ask: &str) -> serde_json::Value {
-        let (script, ask) = (script.parse().unwrap(), Ask::parse(ask.as_bytes()).unwrap());
+        let (script, ask): (Script, _) =
+            (script.parse().unwrap(), Ask::parse(ask.as_bytes()).unwrap());
         let answer = Answer {
             endpoint,
             ask: &ask,
             script: &script,
+            plan: Plan::of(&script, &ask),
             number: 7,
             connection: 3,
             now_unix_us: 1_700_000_000_123_456,

@@ -22,6 +22,7 @@ pub const KEYS: &[&str] = &[
     "usage_out",
     "usage_cached",
     "usage_reasoning",
+    "usage_cache_write",
     "done",
     "finish",
     "eol",
@@ -45,6 +46,11 @@ pub const KEYS: &[&str] = &[
     "firehose",
     "comment",
     "tools",
+    "parts",
+    "json",
+    "args",
+    "tool_name",
+    "once",
     "n",
     "dims",
     "model_echo",
@@ -94,6 +100,15 @@ pub struct Shape {
     pub firehose: Option<u64>,
     pub comment: bool,
     pub tools: bool,
+    /// What the answer consists of; empty: a text, or a tool call with `tools`.
+    pub parts: Vec<Part>,
+    /// Texts are JSON: that of `args`.
+    pub json: bool,
+    /// JSON text of tool calls' arguments; `None`: an object of one text.
+    pub args: Option<Box<str>>,
+    pub tool_name: Option<Box<str>>,
+    /// Tools are not called where the request brings a result.
+    pub once: bool,
     /// Choices; `None`: as many as the request asks for.
     pub choices: Option<u32>,
     /// Numbers of an embedding; `None`: as many as the request asks for, else 8.
@@ -115,6 +130,11 @@ impl Default for Shape {
             firehose: None,
             comment: false,
             tools: false,
+            parts: Vec::new(),
+            json: false,
+            args: None,
+            tool_name: None,
+            once: false,
             choices: None,
             dims: None,
             model_echo: None,
@@ -123,6 +143,16 @@ impl Default for Shape {
             eol: Eol::Lf,
         }
     }
+}
+
+/// A piece of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Text,
+    Thinking,
+    /// Thinking that only the provider can read; chat completions have none.
+    Redacted,
+    Tool,
 }
 
 /// How the lines of a stream end.
@@ -154,6 +184,8 @@ pub struct UsagePlan {
     pub completion: Option<u64>,
     pub cached: Option<u64>,
     pub reasoning: Option<u64>,
+    /// Tokens written to a cache; Messages has them.
+    pub cache_write: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

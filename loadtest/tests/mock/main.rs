@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail it")]
 
 mod faults;
+mod messages;
 mod records;
+mod responses;
 mod shapes;
 mod support;
 mod wire;

@@ -220,3 +220,49 @@ fn what_is_not_understood_is_answered_400_or_404() {
     let models = crate::support::ask(shared(), "GET", "/v1/models");
     assert_eq!(models["object"], "list");
 }
+
+#[test]
+fn thinking_and_parallel_calls_come_in_chat_completions_too() {
+    let script = "parts=thinking+text+tool+tool,events=2,tool_name=f,args=7b7d";
+    let message = &unary(script).json()["choices"][0]["message"];
+    assert!(
+        message["reasoning_content"]
+            .as_str()
+            .unwrap()
+            .starts_with("e0 ")
+    );
+    assert!(message["content"].as_str().unwrap().ends_with(" hello"));
+    let calls = &message["tool_calls"];
+    assert_eq!(
+        (&calls[0]["id"], &calls[1]["id"]),
+        (&json!("call_mock_1"), &json!("call_mock_2"))
+    );
+    assert_eq!(
+        calls[1]["function"],
+        json!({"name": "f", "arguments": "{}"})
+    );
+    let data = streamed(script).data();
+    let events = data
+        .iter()
+        .filter_map(|data| serde_json::from_str::<Value>(data).ok());
+    let deltas: Vec<Value> = events
+        .map(|event| event["choices"][0]["delta"].clone())
+        .collect();
+    assert_eq!(deltas[0]["role"], "assistant");
+    assert!(
+        deltas[1]["reasoning_content"]
+            .as_str()
+            .unwrap()
+            .starts_with("e1 ")
+    );
+    assert!(deltas[3]["content"].as_str().unwrap().starts_with("e3 "));
+    let begun = &deltas[6]["tool_calls"][0];
+    assert_eq!(
+        (&begun["index"], &begun["id"]),
+        (&json!(1), &json!("call_mock_2"))
+    );
+    assert_eq!(
+        deltas[7]["tool_calls"][0]["function"],
+        json!({"arguments": "}"})
+    );
+}

@@ -172,6 +172,16 @@ pub(crate) fn streamed(script: &str) -> Reply {
     )
 }
 
+/// The named events of a stream: name, and data.
+pub(crate) fn events(reply: &Reply) -> Vec<(String, Value)> {
+    let text = reply.text();
+    let events = text.split("\n\n").filter_map(|event| {
+        let (name, data) = event.strip_prefix("event: ")?.split_once("\ndata: ")?;
+        Some((name.to_owned(), serde_json::from_str(data).unwrap()))
+    });
+    events.collect()
+}
+
 /// Asks the mock about itself.
 pub(crate) fn ask(mock: SocketAddr, method: &str, path: &str) -> Value {
     let mut socket = connect(mock);

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::mock::script::{
-    At, BAD, Cut, Eol, Fault, Framing, Pace, Script, Shape, UsagePlan, UsageSend, Wire,
+    At, BAD, Cut, Eol, Fault, Framing, Pace, Part, Script, Shape, UsagePlan, UsageSend, Wire,
 };
 
 /// Longest reply, event or vector a script may ask for, in bytes or numbers: a typing error must
@@ -93,6 +93,14 @@ impl Shape {
             "firehose" => self.firehose = Some(number(value)?),
             "comment" => self.comment = flag(value)?,
             "tools" => self.tools = flag(value)?,
+            "parts" => self.parts = value.split('+').map(part).collect::<Result<_, _>>()?,
+            "json" => self.json = flag(value)?,
+            "args" => {
+                let text = hex(value).and_then(|bytes| String::from_utf8(bytes).ok());
+                self.args = Some(text.ok_or("takes UTF-8 as pairs of hex digits")?.into());
+            }
+            "tool_name" => self.tool_name = Some(value.into()),
+            "once" => self.once = flag(value)?,
             "n" => self.choices = Some(number(value)?),
             "dims" => self.dims = Some(size(value)?),
             "model_echo" => self.model_echo = Some(value.into()),
@@ -128,6 +136,7 @@ impl UsagePlan {
             "usage_out" => self.completion = Some(number(value)?),
             "usage_cached" => self.cached = Some(number(value)?),
             "usage_reasoning" => self.reasoning = Some(number(value)?),
+            "usage_cache_write" => self.cache_write = Some(number(value)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -224,6 +233,16 @@ fn flag(value: &str) -> Result<bool, &'static str> {
     }
 }
 
+fn part(value: &str) -> Result<Part, &'static str> {
+    match value {
+        "text" => Ok(Part::Text),
+        "thinking" => Ok(Part::Thinking),
+        "redacted" => Ok(Part::Redacted),
+        "tool" => Ok(Part::Tool),
+        _ => Err("takes text, thinking, redacted and tool, joined with +"),
+    }
+}
+
 fn at(value: &str) -> Result<At, &'static str> {
     match value {
         "head" => Ok(At::Head),
@@ -277,6 +296,14 @@ mod tests {
             ("raw=abc", "mock script: `raw`: takes pairs of hex digits"),
             ("status=99", "mock script: `status`: takes 200 to 999"),
             ("gap_ms=-1", "mock script: `gap_ms`: takes milliseconds"),
+            (
+                "parts=text+image",
+                "mock script: `parts`: takes text, thinking, redacted and tool, joined with +",
+            ),
+            (
+                "args=ff",
+                "mock script: `args`: takes UTF-8 as pairs of hex digits",
+            ),
             ("bad=luck", "mock script: `bad`: no such malformation"),
             (
                 "size=999999999999",
@@ -293,7 +320,7 @@ mod tests {
     fn every_key_of_the_list_is_known() {
         for key in KEYS {
             let known = [
-                "1", "200", "100", "yes", "lf", "rst", "raw", "chunked", "00", "chunk",
+                "1", "200", "100", "yes", "lf", "rst", "raw", "chunked", "00", "chunk", "text",
             ]
             .iter()
             .any(|value| Script::default().set(key, value) == Ok(true));
