@@ -21,7 +21,7 @@ use crate::endpoint::{Call, Endpoint};
 use crate::http::sse::data_of;
 use crate::json::{Edits, Text, text};
 use crate::provider::event::{relay, rewrite};
-use crate::provider::openai::recorded;
+use crate::provider::openai::recorded_text;
 use crate::provider::{AnswerBody, Answered, Seen, StreamReader};
 use crate::rejection::Rejection;
 use crate::route::Route;
@@ -79,8 +79,8 @@ pub(super) fn read<'c>(
     meter.wrote(text_bytes);
     Ok(Answered {
         usage: meter.usage(),
-        provider_request_id: said(body, message.id).map(|id| recorded(&id)),
-        finish_reason: said(body, message.stop_reason).map(|reason| recorded(&reason)),
+        provider_request_id: said(body, message.id).map(|id| recorded_text(&id)),
+        finish_reason: said(body, message.stop_reason).map(|reason| recorded_text(&reason)),
         body: AnswerBody::Edited(edits),
     })
 }

@@ -5,7 +5,7 @@ use super::message::said;
 use super::usage::with_total;
 use crate::bridge::record::Usage;
 use crate::provider::Seen;
-use crate::provider::openai::recorded;
+use crate::provider::openai::recorded_text;
 use crate::short_text::ShortText;
 use crate::usage::{Counts, Meter};
 
@@ -41,7 +41,7 @@ impl Progress {
         match event.kind {
             Kind::MessageStart => {
                 let message = event.message.unwrap_or_default();
-                self.id = said(payload, message.id).map(|id| recorded(&id));
+                self.id = said(payload, message.id).map(|id| recorded_text(&id));
                 if let Some(report) = message.usage {
                     self.written_at_start = report.counts.completion;
                     self.report(Counts {
@@ -55,7 +55,7 @@ impl Progress {
                     .piece
                     .and_then(|piece| said(payload, piece.stop_reason));
                 if let Some(reason) = reason {
-                    self.stop_reason = Some(recorded(&reason));
+                    self.stop_reason = Some(recorded_text(&reason));
                 }
                 if let Some(report) = event.usage {
                     let floor = if report.has_output {

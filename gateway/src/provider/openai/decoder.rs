@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use config_sync::model::provider_key::ProviderKey;
 
-use super::answer::recorded_id;
+use super::answer::recorded_text;
 use super::calls::Calls;
 use super::reasoning_path;
 use super::reply::finish_of;
@@ -96,11 +96,11 @@ impl ChatDecoder {
         if let Some(id) = &said.id {
             let id = text::lossy(payload, id);
             if self.id.as_deref() != Some(&*id) {
-                self.id = Some(recorded_id(&id));
+                self.id = Some(recorded_text(&id));
             }
         }
         if let Some(reason) = &said.finish {
-            self.finish_reason = Some(recorded_id(&text::lossy(payload, reason)));
+            self.finish_reason = Some(recorded_text(&text::lossy(payload, reason)));
         }
     }
 
