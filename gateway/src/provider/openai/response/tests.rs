@@ -6,6 +6,7 @@ use super::*;
 use crate::bridge::record::UsageSource;
 use crate::endpoint::parse;
 use crate::route::fixture;
+use crate::short_text::ShortText;
 
 fn call(endpoint: Endpoint) -> Call {
     let body = match endpoint {
