@@ -214,23 +214,17 @@ fn marks_stand_on_parts_or_on_the_last_part_of_a_message() {
         {"role":"user","content":"x","cache_control":{"ttl":"5m"}},
         {"role":"tool","tool_call_id":"c","content":"r","cache_control":{"ttl":"1h"}}]}"#;
     let got = opened(body).unwrap();
-    let marks: Vec<Vec<Option<&str>>> = got
-        .turns
-        .iter()
-        .map(|turn| {
-            let mark = |part: &Part<'_>| match part {
-                Part::Text { marks, .. } | Part::ToolResult { marks, .. } => marks
-                    .cache_control
-                    .or(marks.citations)
-                    .map(|mark| mark.get()),
-                other => panic!("{other:?}"),
-            };
-            turn.parts.iter().map(mark).collect()
-        })
-        .collect();
-    assert_eq!(marks[0], [Some(r#"{"type":"ephemeral"}"#), Some("[1]")]);
-    assert_eq!(marks[1], [Some(r#"{"ttl":"5m"}"#)]);
-    assert_eq!(marks[2], [Some(r#"{"ttl":"1h"}"#)]);
+    let mark = |part: &Part<'_>| match part {
+        Part::Text { marks, .. } | Part::ToolResult { marks, .. } => {
+            let mark = marks.cache_control.or(marks.citations);
+            mark.unwrap().get().to_owned()
+        }
+        other => panic!("{other:?}"),
+    };
+    let marks = |turn: usize| got.turns[turn].parts.iter().map(mark).collect::<Vec<_>>();
+    assert_eq!(marks(0), [r#"{"type":"ephemeral"}"#, "[1]"]);
+    assert_eq!(marks(1), [r#"{"ttl":"5m"}"#]);
+    assert_eq!(marks(2), [r#"{"ttl":"1h"}"#]);
     assert_eq!(got.turns[2].role, Role::Tool);
 }
 
