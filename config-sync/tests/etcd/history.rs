@@ -41,7 +41,7 @@ fn a_history_compacted_between_pages_is_listed_again() {
     paged.clocks.page_rows = 5;
     let stop = Stop::default();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let writer = scope.spawn(|| {
             let mut direct = Direct::connect(etcd.addr());
             while !stop.is_set() {
                 let revision = direct.put("/sluice/models/000", "2");
@@ -58,6 +58,7 @@ fn a_history_compacted_between_pages_is_listed_again() {
         // Said only after several in a row: not one of those listings came to its end.
         follower.until("many compactions", compacted);
         drop(guard);
+        writer.join().unwrap();
         proxy.set(Fault::None);
         follower.heals(&mut direct);
     });

@@ -123,7 +123,7 @@ fn pages_show_one_revision_while_rows_are_written() {
     paged.clocks.page_rows = 100;
     std::thread::scope(|scope| {
         // The first and the last row, far apart, always have the same value.
-        scope.spawn(|| {
+        let writer = scope.spawn(|| {
             let mut direct = Direct::connect(etcd.addr());
             for count in 1.. {
                 if stop.is_set() {
@@ -145,6 +145,7 @@ fn pages_show_one_revision_while_rows_are_written() {
         }
         follower.listed_after(5);
         drop(guard);
+        writer.join().unwrap();
         follower.agrees_with(&mut direct, PREFIX);
         assert_eq!(follower.lock().losses(), [""; 0]);
     });
