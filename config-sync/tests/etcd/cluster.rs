@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::direct::Direct;
-use crate::heard::{Call, Follower, PREFIX, options};
+use crate::heard::{Call, Follower, PREFIX, hasty};
 use crate::support::etcd::Etcd;
 
 #[test]
@@ -11,7 +11,7 @@ fn members_may_die_as_long_as_there_is_a_quorum_and_an_old_truth_is_not_confirme
     let [mut first, second, mut third] = Etcd::start_three();
     let mut direct = Direct::connect(second.addr());
     direct.put("/sluice/models/a", "1");
-    let mut all = options(&[first.addr(), second.addr(), third.addr()], PREFIX);
+    let mut all = hasty(&[first.addr(), second.addr(), third.addr()], PREFIX);
     // A cluster that elects takes a while.
     all.request_timeout = Some(Duration::from_secs(3));
     let of_three = Follower::start(all);
@@ -20,10 +20,10 @@ fn members_may_die_as_long_as_there_is_a_quorum_and_an_old_truth_is_not_confirme
     first.kill();
     follower.until("a loss", |heard| heard.losses().first().map(drop));
     put_when_elected(&second, "2");
-    follower.agrees_with(&mut direct, PREFIX);
+    follower.heals(&mut direct);
 
     // One of three is left: it answers, but knows nothing that it may vouch for.
-    let mut alone = options(&[second.addr()], PREFIX);
+    let mut alone = hasty(&[second.addr()], PREFIX);
     alone.request_timeout = Some(Duration::from_secs(3));
     let follower = Follower::start(alone);
     follower.confirmed_again();
@@ -38,7 +38,7 @@ fn members_may_die_as_long_as_there_is_a_quorum_and_an_old_truth_is_not_confirme
     third.restart();
     put_when_elected(&second, "3");
     for follower in [&of_three, &follower] {
-        follower.agrees_with(&mut direct, PREFIX);
+        follower.heals(&mut direct);
     }
 }
 

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use config_sync::source::etcd::Endpoint;
+use config_sync::source::etcd::{Endpoint, EtcdOptions};
 
 use crate::direct::Direct;
-use crate::heard::{Follower, HEALING, PREFIX, options, pause};
+use crate::heard::{Follower, PREFIX, hasty, options, pause};
 use crate::support::black_hole::BlackHole;
 use crate::support::etcd::Etcd;
 use crate::support::fault_proxy::{Fault, FaultProxy};
@@ -20,7 +20,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(options: fn(&[SocketAddr], &str) -> EtcdOptions) -> Self {
         let etcd = Etcd::start();
         let mut direct = Direct::connect(etcd.addr());
         for number in 0..20 {
@@ -50,12 +50,12 @@ impl Scene {
         let before = self.follower.lock().losses().len();
         self.proxy.set(fault);
         self.write("during");
-        self.follower.within(HEALING, "a loss", |heard| {
+        self.follower.until("a loss", |heard| {
             (heard.losses().len() > before).then_some(())
         });
         self.write("later");
         self.proxy.set(Fault::None);
-        self.follower.agrees_with(&mut self.direct, PREFIX);
+        self.follower.heals(&mut self.direct);
         self.write("after");
         self.follower.agrees_with(&mut self.direct, PREFIX);
     }
@@ -63,7 +63,7 @@ impl Scene {
 
 #[test]
 fn a_connection_that_is_cut_is_made_again() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(hasty);
     for _ in 0..3 {
         scene.suffer(Fault::Cut);
     }
@@ -71,19 +71,19 @@ fn a_connection_that_is_cut_is_made_again() {
 
 #[test]
 fn a_connection_that_swallows_everything_counts_as_dead() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(hasty);
     scene.suffer(Fault::HalfOpen);
 }
 
 #[test]
 fn a_connection_that_brings_no_answers_counts_as_dead() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(hasty);
     scene.suffer(Fault::Mute);
 }
 
 #[test]
 fn a_slow_connection_is_used_as_it_is() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(options);
     scene.proxy.set(Fault::Slow(Duration::from_millis(30)));
     for round in 0..5 {
         scene.write(&format!("slow-{round}"));
@@ -100,10 +100,10 @@ fn an_endpoint_that_never_answers_the_dial_is_passed_over() {
     let etcd = Etcd::start();
     let runtime = crate::direct::runtime();
     let hole = runtime.block_on(BlackHole::new());
-    let follower = Follower::start(options(&[hole.addr(), etcd.addr()], PREFIX));
-    follower.within(HEALING, "a listing", |heard| {
-        (heard.listings() == 1).then_some(())
-    });
+    let mut some = options(&[hole.addr(), etcd.addr()], PREFIX);
+    some.dial_timeout = Some(Duration::from_secs(2));
+    let follower = Follower::start(some);
+    follower.listed_after(0);
     let heard = follower.lock();
     let place = format!("etcd http://{}: ", hole.addr());
     assert_eq!(heard.losses().len(), 1, "{heard:?}");
@@ -114,7 +114,6 @@ fn an_endpoint_that_never_answers_the_dial_is_passed_over() {
 fn a_name_that_does_not_resolve_is_passed_over() {
     let etcd = Etcd::start();
     let mut some = options(&[etcd.addr()], PREFIX);
-    some.dial_timeout = Some(Duration::from_secs(5));
     some.endpoints.insert(
         0,
         Endpoint::parse("http://no-such-host.invalid:2379").unwrap(),
@@ -148,7 +147,7 @@ fn a_port_that_speaks_something_else_is_a_failure() {
 fn whatever_happens_on_the_way_the_follower_ends_up_with_what_is_stored() {
     let seed: u64 = rand_seed();
     println!("seed {seed}");
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(hasty);
     let mut state = seed;
     let mut random = move |below: u64| {
         // Knuth's multiplier and increment.
@@ -177,7 +176,7 @@ fn whatever_happens_on_the_way_the_follower_ends_up_with_what_is_stored() {
         }
     }
     scene.proxy.set(Fault::None);
-    scene.follower.agrees_with(&mut scene.direct, PREFIX);
+    scene.follower.heals(&mut scene.direct);
     scene.write("after");
     scene.follower.agrees_with(&mut scene.direct, PREFIX);
 }

@@ -1,7 +1,5 @@
 //! What is listed and watched while all is well.
 
-use std::time::Duration;
-
 use etcd_client::TxnOp;
 
 use crate::direct::{Direct, Stop};
@@ -24,9 +22,8 @@ fn rows_are_listed_and_then_every_change_is_told() {
             1 => direct.put("/sluice/models/a", "4"),
             _ => direct.delete("/sluice/models/b"),
         };
-        // The promise is half a second on a quiet machine.
         let seen = |heard: &crate::heard::Heard| (heard.revision == last).then_some(());
-        follower.within(Duration::from_secs(2), "the change", seen);
+        follower.until("the change", seen);
     }
     follower.agrees_with(&mut direct, PREFIX);
     let heard = follower.lock();
@@ -126,7 +123,7 @@ fn pages_show_one_revision_while_rows_are_written() {
     paged.clocks.page_rows = 100;
     std::thread::scope(|scope| {
         // The first and the last row, far apart, always have the same value.
-        scope.spawn(|| {
+        let writer = scope.spawn(|| {
             let mut direct = Direct::connect(etcd.addr());
             for count in 1.. {
                 if stop.is_set() {
@@ -148,8 +145,9 @@ fn pages_show_one_revision_while_rows_are_written() {
         }
         follower.listed_after(5);
         drop(guard);
+        writer.join().unwrap();
         follower.agrees_with(&mut direct, PREFIX);
-        assert!(follower.lock().losses().is_empty());
+        assert_eq!(follower.lock().losses(), [""; 0]);
     });
 }
 
@@ -160,9 +158,7 @@ fn pages_that_are_too_large_are_read_in_halves() {
     for number in 0..70 {
         direct.put(format!("/sluice/models/{number}"), vec![b'x'; 1 << 20]);
     }
-    let mut patient = options(&[etcd.addr()], PREFIX);
-    patient.request_timeout = Some(Duration::from_secs(10));
-    let follower = Follower::start(patient);
+    let follower = Follower::start(options(&[etcd.addr()], PREFIX));
     follower.listed_after(0);
     let heard = follower.lock();
     assert_eq!((heard.rows.len(), heard.losses().len()), (70, 0));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a member may take to answer. Generous: the machines are shared.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What to say when the programs are missing.
 const INSTALL: &str = "etcd and etcdctl are needed: apt-get install etcd-server etcd-client";
@@ -199,6 +199,8 @@ impl Etcd {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let endpoint = format!("{scheme}://127.0.0.1:{}", self.ports.client);
         command.arg(format!("--endpoints={endpoint}"));
+        // Its own 2 s and 5 s are short on a machine that is busy with other things.
+        command.args(["--dial-timeout=60s", "--command-timeout=60s"]);
         if let Some(tls) = &self.tls {
             command.arg("--insecure-skip-tls-verify");
             command.arg(format!("--cert={}", tls.cert.0.display()));
