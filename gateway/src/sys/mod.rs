@@ -8,5 +8,5 @@ mod socket;
 mod wait;
 
 pub(crate) use memory::return_freed;
-pub(crate) use socket::{Peeked, Socket};
+pub(crate) use socket::Socket;
 pub(crate) use wait::Watch;

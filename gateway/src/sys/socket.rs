@@ -28,17 +28,6 @@ pub(crate) struct Socket {
     fd: RawFd,
 }
 
-/// What lies in a socket's receive queue.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Peeked {
-    /// Nothing: open and quiet.
-    Quiet,
-    /// Unread bytes.
-    Bytes,
-    /// The peer closed or reset.
-    Gone,
-}
-
 impl Socket {
     /// Takes over a connection, switching Nagle's algorithm off.
     ///
@@ -180,21 +169,6 @@ impl Socket {
                 return Ok(());
             }
             self.writable().await?;
-        }
-    }
-
-    /// Looks into the receive queue without taking anything.
-    pub(crate) fn peek(&self) -> Peeked {
-        let mut byte = [0u8; 1];
-        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
-        loop {
-            match recv(self.fd(), &mut byte[..], flags) {
-                Ok((0, _)) => return Peeked::Gone,
-                Ok(_) => return Peeked::Bytes,
-                Err(Errno::AGAIN) => return Peeked::Quiet,
-                Err(Errno::INTR) => {}
-                Err(_) => return Peeked::Gone,
-            }
         }
     }
 

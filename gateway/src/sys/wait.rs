@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::Socket;
 
@@ -26,6 +26,14 @@ impl Watch {
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // An error here shows again, with its cause, in the read that follows.
         self.0.as_mut().poll_again(cx).map(drop)
+    }
+
+    /// As [`Watch::poll_ready`] with nobody to wake: `true` where nothing has come, as far as the
+    /// runtime was told. The watch is armed from then on, so that the answer next time is about all
+    /// of the time in between.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.poll_ready(&mut cx).is_pending()
     }
 }
 
