@@ -5,7 +5,6 @@
 //! next request afterwards, so a kept-alive request arms the socket once.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -15,7 +14,7 @@ use std::time::Duration;
 use monoio::time::Instant;
 
 use crate::http::h1::{BodyLength, BodyReader, HeadError, HeadScanner, RequestHead, write};
-use crate::sys::Socket;
+use crate::sys::{Socket, Watch};
 use crate::worker::Worker;
 use crate::worker::alarm::{Alarm, Elapsed};
 use crate::worker::buffers::BUFFER_BYTES;
@@ -41,8 +40,8 @@ pub(crate) struct Client {
     socket: Socket,
     peer: SocketAddr,
     inbox: Inbox,
-    /// The armed readiness wait, if any.
-    watch: Option<Pin<Box<dyn Future<Output = io::Result<()>>>>>,
+    /// Watches for bytes and for the hang-up.
+    watch: Watch,
     /// Whether the receive queue may hold bytes that no readiness event will announce.
     undrained: bool,
     gone: bool,
@@ -98,10 +97,10 @@ impl Client {
         Self {
             unblocked_at: worker.now(),
             worker,
+            watch: Watch::new(socket.clone()),
             socket,
             peer,
             inbox: Inbox::default(),
-            watch: None,
             undrained: false,
             gone: false,
             alarm: Alarm::default(),
@@ -267,7 +266,7 @@ impl Client {
     /// answer is indistinguishable from one whose process ended.
     pub(crate) fn poll_hangup(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.gone && self.inbox.len() < PIPELINED_MAX {
-            if self.poll_readable(cx).is_pending() {
+            if self.watch.poll_ready(cx).is_pending() {
                 return Poll::Pending;
             }
             match self.inbox.fill_from(&self.socket, &self.worker.buffers) {
@@ -413,7 +412,7 @@ impl Client {
             if self.gone {
                 return Poll::Ready(Arrival::End);
             }
-            if !self.undrained && self.poll_readable(cx).is_pending() {
+            if !self.undrained && self.watch.poll_ready(cx).is_pending() {
                 return self
                     .alarm
                     .poll_until(cx, deadline)
@@ -432,19 +431,6 @@ impl Client {
                 }
             }
         }
-    }
-
-    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let watch = self
-            .watch
-            .get_or_insert_with(|| Box::pin(self.socket.readable()));
-        let ready = watch.as_mut().poll(cx);
-        if ready.is_ready() {
-            // An error here shows again, with its cause, in the read that follows.
-            self.watch = None;
-            return Poll::Ready(());
-        }
-        Poll::Pending
     }
 }
 

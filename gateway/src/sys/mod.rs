@@ -5,6 +5,8 @@
 
 mod memory;
 mod socket;
+mod wait;
 
 pub(crate) use memory::return_freed;
-pub(crate) use socket::{Peeked, Socket};
+pub(crate) use socket::Socket;
+pub(crate) use wait::Watch;

@@ -12,6 +12,7 @@ use monoio::time::Instant;
 use super::clocks::Clocks;
 use super::connect::connect;
 use super::failure::Failure;
+use super::inflow::Inflow;
 use super::tls::TlsSession;
 use super::transport::Transport;
 use crate::bridge::domain::Side;
@@ -91,15 +92,16 @@ async fn open(
     let socket = connect(worker, &addresses, base.port)
         .await
         .map_err(Failure::Connect)?;
+    let inflow = Inflow::new(socket);
     if !base.https {
         worker.shard().connections(Side::Upstream, 1);
-        return Ok(Transport::plain(socket, Rc::clone(&worker.upstream_closed)));
+        return Ok(Transport::plain(inflow, Rc::clone(&worker.upstream_closed)));
     }
     let (config, name) = worker
         .trust
         .client_for(&base.host, &provider_key.tls)
         .map_err(Failure::TlsSettings)?;
-    let session = TlsSession::connect(socket, config, name, &worker.buffers)
+    let session = TlsSession::connect(inflow, config, name, &worker.buffers)
         .await
         .map_err(Failure::Tls)?;
     worker.shard().connections(Side::Upstream, 1);
@@ -184,7 +186,9 @@ impl Connection {
     pub(crate) fn give_back(mut self, worker: &Worker, now: Instant) {
         if self.inbox.is_empty() {
             self.inbox.release(&worker.buffers);
-            worker.pool.give(self.key, self.transport, now);
+            worker
+                .pool
+                .give(self.key, self.transport, now, &worker.buffers);
         }
     }
 

@@ -48,11 +48,18 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose last response was final and read to its end.
-    pub(crate) fn give(&self, key: u128, transport: Transport, now: Instant) {
+    /// Keeps a connection whose last response was final and read to its end, if it is quiet. It is
+    /// watched from here on, so that [`Pool::take`] knows without asking the kernel.
+    pub(crate) fn give(
+        &self,
+        key: u128,
+        mut transport: Transport,
+        now: Instant,
+        buffers: &Buffers,
+    ) {
         let mut idle = self.idle.borrow_mut();
         let kept = idle.entry(key).or_default();
-        if kept.len() < self.per_host_max {
+        if kept.len() < self.per_host_max && transport.is_quiet(buffers) {
             kept.push(Idle {
                 transport,
                 since: now,
@@ -60,16 +67,14 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for too long (the oldest lie at the front), or, where nothing is
-    /// ever too old, what the upstream has closed.
+    /// Closes what has been idle for too long (the oldest lie at the front), and what the upstream
+    /// has closed or sent unasked bytes over.
     pub(crate) fn sweep(&self, now: Instant, buffers: &Buffers) {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|_, kept| {
             let stale = kept.partition_point(|idle| self.is_stale(idle, now));
             kept.drain(..stale);
-            if self.idle_timeout.is_none() {
-                kept.retain_mut(|idle| idle.transport.is_quiet(buffers));
-            }
+            kept.retain_mut(|idle| idle.transport.is_quiet(buffers));
             !kept.is_empty()
         });
     }

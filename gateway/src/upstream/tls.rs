@@ -1,14 +1,16 @@
 //! The client side of TLS: records between a socket and an inbox, no buffer held in between. [ring]
 
+use std::future::poll_fn;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
-use crate::sys::Socket;
+use super::inflow::Inflow;
 use crate::worker::buffers::Buffers;
-use crate::worker::inbox::{Filled, Inbox};
+use crate::worker::inbox::Inbox;
 
 /// Plaintext turned into records at a time: bounds what a large request body adds in memory.
 const SEND_CHUNK_BYTES: usize = 64 * 1024;
@@ -16,35 +18,33 @@ const SEND_CHUNK_BYTES: usize = 64 * 1024;
 /// One TLS session over one socket.
 #[derive(Debug)]
 pub(crate) struct TlsSession {
-    socket: Socket,
+    inflow: Inflow,
     session: ClientConnection,
     /// Records that arrived and were not fed to the session yet.
     records: Inbox,
-    undrained: bool,
     /// Records to send.
     outbox: Vec<u8>,
     ended: bool,
 }
 
 impl TlsSession {
-    /// Shakes hands over `socket` with the server called `name`.
+    /// Shakes hands over `inflow`'s socket with the server called `name`.
     ///
     /// # Errors
     ///
     /// `InvalidData` with the cause, where the server's certificate or answer is not acceptable;
     /// else those of the socket.
-    pub(crate) async fn connect(
-        socket: Socket,
+    pub(super) async fn connect(
+        inflow: Inflow,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
         buffers: &Buffers,
     ) -> io::Result<Self> {
         let session = ClientConnection::new(config, name).map_err(invalid)?;
         let mut this = Self {
-            socket,
+            inflow,
             session,
             records: Inbox::default(),
-            undrained: false,
             outbox: Vec::new(),
             ended: false,
         };
@@ -85,11 +85,12 @@ impl TlsSession {
     /// See [`super::transport::Transport::is_quiet`]. Session tickets that arrived meanwhile are
     /// taken in.
     pub(crate) fn is_quiet(&mut self, buffers: &Buffers) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
         loop {
-            match self.records.fill_from(&self.socket, buffers) {
-                Ok(Filled::Dry) => break,
-                Ok(Filled::End) | Err(_) => return false,
-                Ok(Filled::Bytes { .. }) => {
+            match self.inflow.poll_fill(&mut cx, &mut self.records, buffers) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0) | Err(_)) => return false,
+                Poll::Ready(Ok(_)) => {
                     if self.feed(buffers).is_err() {
                         return false;
                     }
@@ -105,20 +106,13 @@ impl TlsSession {
 
     /// Waits for records and feeds them to the session; `false` at the end of the stream.
     async fn receive(&mut self, buffers: &Buffers) -> io::Result<bool> {
-        loop {
-            if !std::mem::take(&mut self.undrained) {
-                self.socket.readable().await?;
-            }
-            match self.records.fill_from(&self.socket, buffers)? {
-                Filled::Dry => {}
-                Filled::End => return Ok(false),
-                Filled::Bytes { drained, .. } => {
-                    self.undrained = !drained;
-                    self.feed(buffers)?;
-                    return Ok(true);
-                }
-            }
+        let records = &mut self.records;
+        let count = poll_fn(|cx| self.inflow.poll_fill(cx, records, buffers)).await?;
+        if count == 0 {
+            return Ok(false);
         }
+        self.feed(buffers)?;
+        Ok(true)
     }
 
     fn feed(&mut self, buffers: &Buffers) -> io::Result<()> {
@@ -162,7 +156,7 @@ impl TlsSession {
         }
         let outbox = std::mem::take(&mut self.outbox);
         if !outbox.is_empty() {
-            self.socket.send_all(&outbox).await?;
+            self.inflow.socket().send_all(&outbox).await?;
         }
         Ok(())
     }

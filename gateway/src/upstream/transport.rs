@@ -1,13 +1,14 @@
 //! Bytes to and from an upstream, plain or under TLS. [ring]
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 
-use crate::sys::{Peeked, Socket};
 use crate::worker::buffers::Buffers;
-use crate::worker::inbox::{Filled, Inbox};
+use crate::worker::inbox::Inbox;
 
+use super::inflow::Inflow;
 use super::tls::TlsSession;
 
 /// A connected upstream socket, counted for as long as it lives.
@@ -20,21 +21,14 @@ pub(crate) struct Transport {
 
 #[derive(Debug)]
 enum Io {
-    Plain {
-        socket: Socket,
-        /// Whether the receive queue may hold bytes that no readiness event will announce.
-        undrained: bool,
-    },
+    Plain(Inflow),
     Tls(Box<TlsSession>),
 }
 
 impl Transport {
-    /// Cleartext over `socket`.
-    pub(crate) fn plain(socket: Socket, closed: Rc<Cell<i64>>) -> Self {
-        let io = Io::Plain {
-            socket,
-            undrained: false,
-        };
+    /// Cleartext over the socket of `inflow`.
+    pub(super) fn plain(inflow: Inflow, closed: Rc<Cell<i64>>) -> Self {
+        let io = Io::Plain(inflow);
         Self { io, closed }
     }
 
@@ -53,19 +47,7 @@ impl Transport {
     /// an end without a closing alert.
     pub(crate) async fn fill(&mut self, inbox: &mut Inbox, buffers: &Buffers) -> io::Result<usize> {
         match &mut self.io {
-            Io::Plain { socket, undrained } => loop {
-                if !std::mem::take(undrained) {
-                    socket.readable().await?;
-                }
-                match inbox.fill_from(socket, buffers)? {
-                    Filled::Dry => {}
-                    Filled::End => return Ok(0),
-                    Filled::Bytes { count, drained } => {
-                        *undrained = !drained;
-                        return Ok(count);
-                    }
-                }
-            },
+            Io::Plain(inflow) => poll_fn(|cx| inflow.poll_fill(cx, inbox, buffers)).await,
             Io::Tls(session) => session.fill(inbox, buffers).await,
         }
     }
@@ -77,15 +59,17 @@ impl Transport {
     /// Those of `send(2)`.
     pub(crate) async fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.io {
-            Io::Plain { socket, .. } => socket.send_all(bytes).await,
+            Io::Plain(inflow) => inflow.socket().send_all(bytes).await,
             Io::Tls(session) => session.send_all(bytes).await,
         }
     }
 
-    /// Whether an idle connection can carry a request: open, and nothing unasked has arrived.
+    /// Whether an idle connection can carry a request: open, and nothing unasked has arrived. Ask
+    /// when the connection becomes idle and when it is to be used again: what comes in between is
+    /// noted without a system call.
     pub(crate) fn is_quiet(&mut self, buffers: &Buffers) -> bool {
         match &mut self.io {
-            Io::Plain { socket, undrained } => !*undrained && socket.peek() == Peeked::Quiet,
+            Io::Plain(inflow) => inflow.is_quiet(),
             Io::Tls(session) => session.is_quiet(buffers),
         }
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::on_both_engines;
 use crate::support::gateway::{chat, named, post};
-use crate::support::{Gateway, Setup, event_numbers, mock, upstream_connections, wait_for};
+use crate::support::{Gateway, Raw, Setup, event_numbers, mock, upstream_connections, wait_for};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -128,6 +128,31 @@ on_both_engines! {
         let rest = String::from_utf8(rest).unwrap();
         assert!(rest.starts_with("data: {") && rest.ends_with("data: [DONE]\n\n"), "{rest}");
         assert_eq!(gateway.metric("sluice_runtime_core_keep_alive_comments_total", &[]), 2.0);
+    }
+
+    fn comments_between_events_lose_no_byte(engine) {
+        let gateway = Setup::new(engine, mock())
+            .with("downstream.sse_keepalive_interval_secs", 1)
+            .start();
+        // Events that come just before, with and just after the comment that their absence causes,
+        // whole and in pieces.
+        let mut streams: Vec<Raw> = (990..1014)
+            .map(|gap_ms| {
+                let split = if gap_ms % 2 == 0 { "" } else { ",split=40" };
+                let script = format!("script/events=4,gap_ms={gap_ms}{split}");
+                let mut raw = gateway.connect();
+                raw.send(&post(CHAT, &chat(&script, true)));
+                raw
+            })
+            .collect();
+        for (stream, raw) in streams.iter_mut().enumerate() {
+            let answer = raw.response();
+            let text = answer.text();
+            assert_eq!(event_numbers(text), [0, 1, 2, 3], "stream {stream}: {text}");
+            assert!(text.ends_with("data: [DONE]\n\n"), "stream {stream}: {text}");
+        }
+        let comments = gateway.metric("sluice_runtime_core_keep_alive_comments_total", &[]);
+        assert!(comments > 0.5, "no comment was due");
     }
 
     fn no_comment_is_sent_when_the_interval_is_0(engine) {

@@ -3,11 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::on_both_engines;
 use crate::support::gateway::{chat, post};
+use crate::support::store::pause;
 use crate::support::{Engine, Gateway, Raw, Response, Setup, mock, upstream_requests, wait_for};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -473,7 +475,37 @@ on_both_engines! {
                 assert_eq!(answer.json()["id"], "c");
                 go.send(()).unwrap();
                 done.recv().unwrap();
+                if round % 2 == 1 {
+                    // The bytes are old when the connection is asked for.
+                    pause(Duration::from_millis(60));
+                }
             }
+        }
+    }
+
+    fn an_idle_connection_that_is_not_quiet_is_closed_without_being_asked_for(engine) {
+        for unasked in [&b""[..], b"H"] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let gateway = Setup::new(engine, listener.local_addr().unwrap()).start();
+            let upstream = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                answer_one(&mut stream);
+                stream
+            });
+            assert_eq!(gateway.post(CHAT, &chat("m", false)).status, 200);
+            let mut stream = upstream.join().unwrap();
+            if unasked.is_empty() {
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+            } else {
+                stream.write_all(unasked).unwrap();
+            }
+            // Long before the connection is too old: that would be after 30 s.
+            let ended = stream.read(&mut [0; 16]);
+            assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+            wait_for("the connection to be counted out", || {
+                let open = gateway.metric("sluice_runtime_core_connections", &["side=\"upstream\""]);
+                (open < 0.5).then_some(())
+            });
         }
     }
 
