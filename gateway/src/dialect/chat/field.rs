@@ -108,8 +108,7 @@ impl<'b> Field<'b> {
         if self.kind() != Kind::String {
             return Err(Fault::new("must be a string"));
         }
-        text::of(self.json, &self.value)
-            .ok_or_else(|| Fault::new("holds half of a surrogate pair"))
+        text::of(self.json, &self.value).ok_or_else(|| Fault::new("holds half of a surrogate pair"))
     }
 
     pub(super) fn flag(&self) -> Result<bool, Fault> {
@@ -130,7 +129,8 @@ impl<'b> Field<'b> {
     /// A number that counts something.
     pub(super) fn count(&self) -> Result<u64, Fault> {
         let number = self.number()?.get();
-        let whole = |number: &f64| number.fract() == 0.0 && (0.0..=u64::MAX as f64).contains(number);
+        let whole =
+            |number: &f64| number.fract() == 0.0 && (0.0..=u64::MAX as f64).contains(number);
         let parsed = number.parse().ok().or_else(|| {
             let number = number.parse::<f64>().ok().filter(whole)?;
             Some(number as u64)
@@ -207,10 +207,7 @@ pub(super) fn text_of<'b>(
 }
 
 /// The text of member `name`, which must be there.
-pub(super) fn needed_text<'b>(
-    name: &str,
-    field: Option<Field<'b>>,
-) -> Result<Cow<'b, str>, Fault> {
+pub(super) fn needed_text<'b>(name: &str, field: Option<Field<'b>>) -> Result<Cow<'b, str>, Fault> {
     needed(name, field)?
         .text()
         .map_err(|fault| fault.in_member(name))

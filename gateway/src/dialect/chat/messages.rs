@@ -71,15 +71,21 @@ impl<'b> Messages<'b> {
 
     /// Puts the reasoning of an assistant message before its content, refusal and calls behind it.
     fn assistant(&mut self, message: Field<'b>, turn: &mut Turn<'b>) -> Result<(), Fault> {
-        let [blocks, reasoning_content, reasoning, refusal, calls, function_call] = message
-            .members([
-                "thinking_blocks",
-                "reasoning_content",
-                "reasoning",
-                "refusal",
-                "tool_calls",
-                "function_call",
-            ])?;
+        let [
+            blocks,
+            reasoning_content,
+            reasoning,
+            refusal,
+            calls,
+            function_call,
+        ] = message.members([
+            "thinking_blocks",
+            "reasoning_content",
+            "reasoning",
+            "refusal",
+            "tool_calls",
+            "function_call",
+        ])?;
         // An empty text beside calls is how some clients spell its absence.
         let is_empty = |part: &Part<'_>| matches!(part, Part::Text { text, .. } if text.is_empty());
         turn.parts.retain(|part| !is_empty(part));
@@ -107,7 +113,9 @@ impl<'b> Messages<'b> {
     /// The id of the latest legacy call.
     fn last_function(&self) -> Result<Cow<'b, str>, Fault> {
         match self.functions {
-            0 => Err(Fault::new("a function message needs a function_call before it").in_member("role")),
+            0 => Err(
+                Fault::new("a function message needs a function_call before it").in_member("role"),
+            ),
             number => Ok(Cow::Owned(format!("call_{number}"))),
         }
     }

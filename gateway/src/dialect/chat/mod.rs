@@ -13,6 +13,7 @@ use crate::dialect::Dialect;
 use crate::endpoint::Call;
 use crate::json::text::write_escaped;
 use crate::rejection::Rejection;
+use crate::short_text::ShortText;
 
 /// Reads the body of `call` and makes what will show its answer.
 ///
@@ -31,7 +32,7 @@ pub(super) fn open<'b>(
 /// Shows one answer.
 #[derive(Debug)]
 struct Chat {
-    model: Box<str>,
+    model: ShortText,
     seed: Seed,
     stream: stream::Chunks,
 }

@@ -123,9 +123,8 @@ fn file<'b>(file: Field<'b>) -> Result<Part<'b>, Fault> {
         Some(id) => Source::FileId(id),
         None => {
             let data = needed_text("file_data", data)?;
-            data_url(data).ok_or_else(|| {
-                Fault::new("must be a data URL in base64").in_member("file_data")
-            })?
+            data_url(data)
+                .ok_or_else(|| Fault::new("must be a data URL in base64").in_member("file_data"))?
         }
     };
     Ok(Part::File {

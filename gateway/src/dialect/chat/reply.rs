@@ -78,7 +78,8 @@ fn texts(blocks: &[Block<'_>], out: &mut Vec<u8>) {
     } else {
         out.extend_from_slice(b",\"content\":null");
     }
-    let thinking = |block: &Block<'_>| matches!(block, Block::Thinking { text, .. } if !text.is_empty());
+    let thinking =
+        |block: &Block<'_>| matches!(block, Block::Thinking { text, .. } if !text.is_empty());
     if blocks.iter().any(thinking) {
         member("reasoning_content", blocks, thinking, out);
     }
@@ -164,7 +165,14 @@ fn tool_calls(blocks: &[Block<'_>], out: &mut Vec<u8>) {
         out.extend_from_slice(b"\",\"type\":\"function\",\"function\":{\"name\":\"");
         write_escaped(name, out);
         out.extend_from_slice(b"\",\"arguments\":\"");
-        write_escaped(if arguments.is_empty() { "{}" } else { arguments }, out);
+        write_escaped(
+            if arguments.is_empty() {
+                "{}"
+            } else {
+                arguments
+            },
+            out,
+        );
         out.extend_from_slice(b"\"}}");
         between = b",";
     }

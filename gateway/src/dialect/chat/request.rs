@@ -286,7 +286,9 @@ fn choice_word<'b>(field: Field<'b>) -> Result<ToolChoice<'b>, Fault> {
         "auto" => Ok(ToolChoice::Auto),
         "none" => Ok(ToolChoice::None),
         "required" => Ok(ToolChoice::Required),
-        _ => Err(Fault::new("must be auto, none, required or name a function")),
+        _ => Err(Fault::new(
+            "must be auto, none, required or name a function",
+        )),
     }
 }
 

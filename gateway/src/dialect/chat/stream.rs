@@ -56,12 +56,16 @@ impl Chunks {
             Delta::Refusal(text) => self.text("refusal", text, out),
             Delta::Thinking(text) => self.thinking(text, out),
             Delta::Signature(signature) => self.chunk(out, |out| {
-                out.extend_from_slice(br#""thinking_blocks":[{"type":"thinking","thinking":"","signature":""#);
+                out.extend_from_slice(
+                    br#""thinking_blocks":[{"type":"thinking","thinking":"","signature":""#,
+                );
                 signature.write(out);
                 out.extend_from_slice(b"\"}]");
             }),
             Delta::RedactedThinking(data) => self.chunk(out, |out| {
-                out.extend_from_slice(br#""thinking_blocks":[{"type":"redacted_thinking","data":""#);
+                out.extend_from_slice(
+                    br#""thinking_blocks":[{"type":"redacted_thinking","data":""#,
+                );
                 data.write(out);
                 out.extend_from_slice(b"\"}]");
             }),
@@ -133,7 +137,10 @@ impl Chunks {
     }
 
     fn call(&mut self, index: u32, id: Escaped<'_>, name: Escaped<'_>, out: &mut Vec<u8>) {
-        debug_assert!(index as usize == self.argued.len(), "calls are counted from 0");
+        debug_assert!(
+            index as usize == self.argued.len(),
+            "calls are counted from 0"
+        );
         self.argued.push(false);
         self.chunk(out, |out| {
             out.extend_from_slice(b"\"tool_calls\":[{\"index\":");

@@ -10,7 +10,8 @@ use crate::canonical::{Delta, Escaped};
 use crate::json::{Kind, text};
 use crate::rejection::Rejection;
 
-/// Most bytes of arguments held for calls whose id or name is not known yet, as JSON escapes them.
+/// Most bytes held for the calls of one stream, as JSON escapes them: ids, names, and arguments of calls
+/// whose id or name is not known yet.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
 
 /// What stands for a call's id where the upstream gave none: the same for the same call of the same
@@ -28,7 +29,7 @@ pub(super) struct Calls {
     calls: Vec<Call>,
     /// How many were told.
     begun: u32,
-    /// Bytes in all [`Call::held`].
+    /// Bytes in all ids, names and [`Call::held`].
     held_bytes: usize,
 }
 
@@ -43,6 +44,24 @@ struct Call {
     held: Vec<u8>,
     /// Its index, once it was told.
     index: Option<u32>,
+}
+
+impl Call {
+    /// Tells the call and what was held of it, once id and name are known.
+    fn tell(&mut self, begun: &mut u32, emit: &mut dyn FnMut(Delta<'_>)) {
+        let (None, Some(id), Some(name)) = (self.index, &self.id, &self.name) else {
+            return;
+        };
+        let (id, name) = (Escaped::new(id), Escaped::new(name));
+        let index = *self.index.insert(*begun);
+        *begun += 1;
+        emit(Delta::ToolCall { index, id, name });
+        if !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            let json = Escaped::new(&held);
+            emit(Delta::Arguments { index, json });
+        }
+    }
 }
 
 impl Calls {
@@ -85,22 +104,18 @@ impl Calls {
         if let (None, Some(name)) = (&call.name, piece.name) {
             bytes += text::decoded_len(payload, &name);
         }
+        let id = id.filter(|_| call.id.is_none());
+        let name = name.filter(|_| call.name.is_none());
+        let kept = id.map_or(0, <[u8]>::len) + name.map_or(0, <[u8]>::len);
+        if self.held_bytes + kept > HELD_BYTES_MAX {
+            return Err(excess("ids and names of tool calls"));
+        }
+        self.held_bytes += kept;
         call.id = call.id.take().or_else(|| id.map(Box::from));
         call.name = call.name.take().or_else(|| name.map(Box::from));
-        if call.index.is_none()
-            && let (Some(id), Some(name)) = (&call.id, &call.name)
-        {
-            let (id, name) = (Escaped::new(id), Escaped::new(name));
-            let index = *call.index.insert(self.begun);
-            self.begun += 1;
-            emit(Delta::ToolCall { index, id, name });
-            let held = std::mem::take(&mut call.held);
-            self.held_bytes = self.held_bytes.saturating_sub(held.len());
-            if !held.is_empty() {
-                let json = Escaped::new(&held);
-                emit(Delta::Arguments { index, json });
-            }
-        }
+        self.held_bytes -= call.held.len();
+        call.tell(&mut self.begun, emit);
+        self.held_bytes += call.held.len();
         let Some(arguments) = piece.arguments else {
             return Ok(bytes);
         };
@@ -114,18 +129,14 @@ impl Calls {
             text::write_escaped(&object, &mut escaped);
             &escaped
         };
-        match call.index {
-            Some(index) => emit(Delta::Arguments {
-                index,
-                json: Escaped::new(json),
-            }),
-            None if self.held_bytes + json.len() > HELD_BYTES_MAX => {
-                return Err(excess("arguments of a tool call without id or name"));
-            }
-            None => {
-                self.held_bytes += json.len();
-                call.held.extend_from_slice(json);
-            }
+        if let Some(index) = call.index {
+            let json = Escaped::new(json);
+            emit(Delta::Arguments { index, json });
+        } else if self.held_bytes + json.len() > HELD_BYTES_MAX {
+            return Err(excess("arguments of a tool call without id or name"));
+        } else {
+            self.held_bytes += json.len();
+            call.held.extend_from_slice(json);
         }
         Ok(bytes)
     }
@@ -147,19 +158,12 @@ impl Calls {
             let Some(name) = &call.name else {
                 return Err(excess("a tool call without a name"));
             };
-            let minted = minted_id(answer_id, ordinal, name, &call.held);
-            let id = call.id.as_deref().unwrap_or(minted.as_bytes());
-            let (id, name) = (Escaped::new(id), Escaped::new(name));
-            let index = *call.index.insert(self.begun);
-            self.begun += 1;
-            emit(Delta::ToolCall { index, id, name });
-            if !call.held.is_empty() {
-                let json = Escaped::new(&call.held);
-                emit(Delta::Arguments { index, json });
+            if call.id.is_none() {
+                let minted = minted_id(answer_id, ordinal, name, &call.held);
+                call.id = Some(minted.into_bytes().into());
             }
-            call.held = Vec::new();
+            call.tell(&mut self.begun, emit);
         }
-        self.held_bytes = 0;
         Ok(())
     }
 

@@ -23,6 +23,7 @@ use crate::http::sse::data_of;
 use crate::json::{Value, text};
 use crate::provider::{Seen, error};
 use crate::rejection::Rejection;
+use crate::short_text::ShortText;
 use crate::usage::Meter;
 
 const DONE: &[u8] = b"[DONE]";
@@ -32,8 +33,8 @@ const DONE: &[u8] = b"[DONE]";
 pub(super) struct ChatDecoder {
     provider_key: Arc<ProviderKey>,
     meter: Meter,
-    id: Option<Box<str>>,
-    finish_reason: Option<Box<str>>,
+    id: Option<ShortText>,
+    finish_reason: Option<ShortText>,
     calls: Calls,
     /// The pieces of calls in one chunk; kept for its room.
     pieces: Vec<Piece>,

@@ -84,19 +84,29 @@ fn what_was_not_said_is_not_there() {
     let id = "chatcmpl-0123456789abcdef0123456789abcdef";
     for (reply, message, finish) in [
         (said(vec![], Finish::Stop), r#""content":null"#, "stop"),
-        (said(vec![Block::Text("".into())], Finish::Length), r#""content":"""#, "length"),
+        (
+            said(vec![Block::Text("".into())], Finish::Length),
+            r#""content":"""#,
+            "length",
+        ),
         (
             said(vec![Block::Refusal("no".into())], Finish::ContentFilter),
             r#""content":null,"refusal":"no""#,
             "content_filter",
         ),
         (
-            said(vec![thinking("t", None), Block::Text("x".into())], Finish::Other("eos".into())),
+            said(
+                vec![thinking("t", None), Block::Text("x".into())],
+                Finish::Other("eos".into()),
+            ),
             r#""content":"x","reasoning_content":"t""#,
             "eos",
         ),
     ] {
-        assert_eq!(shown(&reply), body(id, message, &format!(r#""{finish}"}}]"#)));
+        assert_eq!(
+            shown(&reply),
+            body(id, message, &format!(r#""{finish}"}}]"#))
+        );
     }
     let counted = Reply {
         counts: Some(Counts {

@@ -61,7 +61,10 @@ fn every_member_finds_its_place() {
     assert_eq!(mark(&got.tools[0]), r#"{"type":"ephemeral"}"#);
     assert_eq!(mark(&got.tools[1]), r#"{"ttl":"1h"}"#);
     assert_eq!(got.tools[0].strict, Some(false));
-    assert_eq!(got.tools[0].parameters.unwrap().get(), r#"{"type":"object"}"#);
+    assert_eq!(
+        got.tools[0].parameters.unwrap().get(),
+        r#"{"type":"object"}"#
+    );
     assert!(got.tools[1].parameters.is_none());
     let extra: Vec<(&str, &str)> = got
         .extra
@@ -155,12 +158,18 @@ fn images_and_files_say_where_their_bytes_are() {
             r#"{"type":"image_url","image_url":{"url":"DATA:image\/png;charset=x;Base64,aGk="}}"#,
             r#"Base64 { media_type: "image/png", data: "aGk=" }"#,
         ),
-        (r#"{"type":"image_url","image_url":"https://x.test/a,b"}"#, r#"Url("https://x.test/a,b")"#),
+        (
+            r#"{"type":"image_url","image_url":"https://x.test/a,b"}"#,
+            r#"Url("https://x.test/a,b")"#,
+        ),
         (
             r#"{"type":"file","file":{"file_data":"data:;base64,aGk=","filename":"n"}}"#,
             r#"Base64 { media_type: "text/plain", data: "aGk=" }"#,
         ),
-        (r#"{"type":"file","file":{"file_id":"file-1"}}"#, r#"FileId("file-1")"#),
+        (
+            r#"{"type":"file","file":{"file_id":"file-1"}}"#,
+            r#"FileId("file-1")"#,
+        ),
     ] {
         let shown = turns(&format!(r#"[{{"role":"user","content":[{part}]}}]"#));
         assert!(shown.contains(want), "{shown}");
@@ -170,7 +179,13 @@ fn images_and_files_say_where_their_bytes_are() {
         "A".repeat(1000)
     );
     let conversation = opened(&body).unwrap();
-    let [Part::Image { source: Source::Base64 { data, .. }, .. }] = &*conversation.turns[0].parts else {
+    let [
+        Part::Image {
+            source: Source::Base64 { data, .. },
+            ..
+        },
+    ] = &*conversation.turns[0].parts
+    else {
         panic!("{conversation:?}");
     };
     assert!(matches!(data, Cow::Borrowed(_)), "pictures are not copied");
@@ -186,7 +201,9 @@ fn reasoning_comes_back_with_its_signatures() {
     assert!(lines[0].starts_with(
         r#"Assistant None [Thinking { text: "t\n", signature: Some("s/+=") }, RedactedThinking { data: "d" }, Text"#
     ), "{}", lines[0]);
-    assert!(lines[1].starts_with(r#"Assistant None [Thinking { text: "r", signature: None }, Text"#));
+    assert!(
+        lines[1].starts_with(r#"Assistant None [Thinking { text: "r", signature: None }, Text"#)
+    );
     assert!(lines[2].starts_with("Assistant None [Text"));
 }
 
@@ -197,33 +214,35 @@ fn marks_stand_on_parts_or_on_the_last_part_of_a_message() {
         {"role":"user","content":"x","cache_control":{"ttl":"5m"}},
         {"role":"tool","tool_call_id":"c","content":"r","cache_control":{"ttl":"1h"}}]}"#;
     let got = opened(body).unwrap();
-    let marks: Vec<Vec<Option<&str>>> = got
-        .turns
-        .iter()
-        .map(|turn| {
-            let mark = |part: &Part<'_>| match part {
-                Part::Text { marks, .. } | Part::ToolResult { marks, .. } => {
-                    marks.cache_control.or(marks.citations).map(|mark| mark.get())
-                }
-                other => panic!("{other:?}"),
-            };
-            turn.parts.iter().map(mark).collect()
-        })
-        .collect();
-    assert_eq!(marks[0], [Some(r#"{"type":"ephemeral"}"#), Some("[1]")]);
-    assert_eq!(marks[1], [Some(r#"{"ttl":"5m"}"#)]);
-    assert_eq!(marks[2], [Some(r#"{"ttl":"1h"}"#)]);
+    let mark = |part: &Part<'_>| match part {
+        Part::Text { marks, .. } | Part::ToolResult { marks, .. } => {
+            let mark = marks.cache_control.or(marks.citations);
+            mark.unwrap().get().to_owned()
+        }
+        other => panic!("{other:?}"),
+    };
+    let marks = |turn: usize| got.turns[turn].parts.iter().map(mark).collect::<Vec<_>>();
+    assert_eq!(marks(0), [r#"{"type":"ephemeral"}"#, "[1]"]);
+    assert_eq!(marks(1), [r#"{"ttl":"5m"}"#]);
+    assert_eq!(marks(2), [r#"{"ttl":"1h"}"#]);
     assert_eq!(got.turns[2].role, Role::Tool);
 }
 
 #[test]
 fn faults_are_named() {
-    let message = |message: &str| format!(r#"{{"model":"m","messages":[{{"role":"user"}},{message}]}}"#);
+    let message =
+        |message: &str| format!(r#"{{"model":"m","messages":[{{"role":"user"}},{message}]}}"#);
     let part = |part: &str| message(&format!(r#"{{"role":"user","content":[{part}]}}"#));
     for (body, want) in [
         (part("{}"), "messages[1].content[0].type: missing field"),
-        (part(r#"{"type":7}"#), "messages[1].content[0].type: must be a string"),
-        (part(r#"{"type":"text"}"#), "messages[1].content[0].text: missing field"),
+        (
+            part(r#"{"type":7}"#),
+            "messages[1].content[0].type: must be a string",
+        ),
+        (
+            part(r#"{"type":"text"}"#),
+            "messages[1].content[0].text: missing field",
+        ),
         (
             part(r#"{"type":"text","text":"\ud83d"}"#),
             "messages[1].content[0].text: holds half of a surrogate pair",
@@ -236,13 +255,18 @@ fn faults_are_named() {
             part(r#"{"type":"file","file":{"file_data":"data:a/b,plain"}}"#),
             "messages[1].content[0].file.file_data: must be a data URL in base64",
         ),
-        (message(r#"{"role":"tool","content":"x"}"#), "messages[1].tool_call_id: missing field"),
+        (
+            message(r#"{"role":"tool","content":"x"}"#),
+            "messages[1].tool_call_id: missing field",
+        ),
         (
             message(r#"{"role":"function","name":"f","content":"x"}"#),
             "messages[1].role: a function message needs a function_call before it",
         ),
         (
-            message(r#"{"role":"assistant","tool_calls":[{"id":"c","function":{"arguments":"{}"}}]}"#),
+            message(
+                r#"{"role":"assistant","tool_calls":[{"id":"c","function":{"arguments":"{}"}}]}"#,
+            ),
             "messages[1].tool_calls[0].function.name: missing field",
         ),
         (
@@ -253,18 +277,39 @@ fn faults_are_named() {
             message(r#"{"role":"assistant","thinking_blocks":[{"type":"x"}]}"#),
             "messages[1].thinking_blocks[0].type: unknown type",
         ),
-        (with(r#""temperature":"1""#), "temperature: must be a number"),
-        (with(r#""max_tokens":1.5"#), "max_tokens: must be a whole number"),
+        (
+            with(r#""temperature":"1""#),
+            "temperature: must be a number",
+        ),
+        (
+            with(r#""max_tokens":1.5"#),
+            "max_tokens: must be a whole number",
+        ),
         (with(r#""stop":[1]"#), "stop[0]: must be a string"),
-        (with(r#""parallel_tool_calls":1"#), "parallel_tool_calls: must be true or false"),
-        (with(r#""tools":[{"type":"custom"}]"#), "tools[0].type: this model's upstream takes functions only"),
-        (with(r#""tools":[{"function":{}}]"#), "tools[0].function.name: missing field"),
+        (
+            with(r#""parallel_tool_calls":1"#),
+            "parallel_tool_calls: must be true or false",
+        ),
+        (
+            with(r#""tools":[{"type":"custom"}]"#),
+            "tools[0].type: this model's upstream takes functions only",
+        ),
+        (
+            with(r#""tools":[{"function":{}}]"#),
+            "tools[0].function.name: missing field",
+        ),
         (
             with(r#""tools":[{"function":{"name":"f","parameters":[]}}]"#),
             "tools[0].function.parameters: must be an object",
         ),
-        (with(r#""functions":[{"name":""}]"#), "functions[0].name: must not be empty"),
-        (with(r#""tool_choice":"any""#), "tool_choice: must be auto, none, required or name a function"),
+        (
+            with(r#""functions":[{"name":""}]"#),
+            "functions[0].name: must not be empty",
+        ),
+        (
+            with(r#""tool_choice":"any""#),
+            "tool_choice: must be auto, none, required or name a function",
+        ),
         (
             with(r#""tool_choice":{"type":"allowed_tools"}"#),
             "tool_choice.type: this model's upstream takes function only",

@@ -16,8 +16,13 @@ const SEED: Seed = Seed {
 };
 
 fn call(asked: bool) -> Call {
-    let options = if asked { r#","stream_options":{"include_usage":true}"# } else { "" };
-    let body = format!(r#"{{"model":"te\"am","messages":[{{"role":"user"}}],"stream":true{options}}}"#);
+    let options = if asked {
+        r#","stream_options":{"include_usage":true}"#
+    } else {
+        ""
+    };
+    let body =
+        format!(r#"{{"model":"te\"am","messages":[{{"role":"user"}}],"stream":true{options}}}"#);
     parse(Endpoint::ChatCompletions, body.as_bytes()).unwrap()
 }
 
@@ -100,7 +105,12 @@ fn a_caller_gets_what_was_said() {
     assert_eq!(answer.thinking, [signed, (None, "data".to_owned())]);
     assert_eq!(answer.finish.as_deref(), Some("tool_calls"));
     assert_eq!(answer.usage.unwrap()["total_tokens"], 27);
-    assert!(validate::read(&rendered(false, whole())).unwrap().usage.is_none());
+    assert!(
+        validate::read(&rendered(false, whole()))
+            .unwrap()
+            .usage
+            .is_none()
+    );
 }
 
 #[test]
@@ -110,11 +120,18 @@ fn every_end_is_complete() {
         (vec![Delta::Text(text("x"))], "stop", ""),
         (vec![Delta::Finish(Finish::Length)], "length", ""),
         (
-            vec![Delta::Refusal(text("no")), Delta::Finish(Finish::ContentFilter)],
+            vec![
+                Delta::Refusal(text("no")),
+                Delta::Finish(Finish::ContentFilter),
+            ],
             "content_filter",
             "no",
         ),
-        (vec![Delta::Finish(Finish::Other("e\"os".into()))], "e\"os", ""),
+        (
+            vec![Delta::Finish(Finish::Other("e\"os".into()))],
+            "e\"os",
+            "",
+        ),
     ] {
         let answer = validate::read(&rendered(true, deltas)).unwrap();
         assert_eq!(answer.finish.as_deref(), Some(finish));

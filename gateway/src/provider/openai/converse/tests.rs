@@ -132,7 +132,7 @@ fn raw(json: &str) -> &RawValue {
     serde_json::from_str(json).unwrap()
 }
 
-fn tool<'b>(name: &'b str) -> Tool<'b> {
+fn tool(name: &str) -> Tool<'_> {
     Tool {
         name: name.into(),
         description: None,
@@ -187,11 +187,20 @@ fn everything_that_chat_has_is_written_in_its_place() {
         r#""reasoning_effort":"high","user":"u-1"}"#,
     );
     assert_eq!(body_of(json!({}), &conversation), want);
-    let other = body_of(json!({"provider": "groq", "adapter": "openai"}), &conversation);
+    let other = body_of(
+        json!({"provider": "groq", "adapter": "openai"}),
+        &conversation,
+    );
     assert!(other.contains(r#","max_tokens":100,"#), "{other}");
     let head = sent(json!({}), &conversation).unwrap();
-    assert!(head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{head}");
-    for line in ["accept: text/event-stream", "authorization: Bearer sk-up-canary"] {
+    assert!(
+        head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"),
+        "{head}"
+    );
+    for line in [
+        "accept: text/event-stream",
+        "authorization: Bearer sk-up-canary",
+    ] {
         assert!(head.contains(&format!("\r\n{line}\r\n")), "{head}");
     }
 }
@@ -252,7 +261,13 @@ fn parts_become_one_string_where_all_are_text() {
 
 #[test]
 fn every_result_is_a_tool_message_and_its_images_follow_them_all() {
-    let calls = || vec![text("so"), call("c1", "f", "{\"a\":1}"), call("c2", "g", "{}")];
+    let calls = || {
+        vec![
+            text("so"),
+            call("c1", "f", "{\"a\":1}"),
+            call("c2", "g", "{}"),
+        ]
+    };
     let picture = || vec![text("it"), image(base64("image/png", "aGk="))];
     let assistant = concat!(
         r#"[{"role":"assistant","content":"so","tool_calls":["#,
@@ -280,7 +295,10 @@ fn every_result_is_a_tool_message_and_its_images_follow_them_all() {
     // Results inside a user's turn, as Anthropic has them.
     let inside = vec![
         turn(Role::Assistant, calls()),
-        turn(Role::User, vec![result("c1", picture(), false), failed(), text("next")]),
+        turn(
+            Role::User,
+            vec![result("c1", picture(), false), failed(), text("next")],
+        ),
     ];
     assert_eq!(messages("openai", inside).unwrap(), want);
     // Nothing but results, at the end and before the assistant.
@@ -288,13 +306,17 @@ fn every_result_is_a_tool_message_and_its_images_follow_them_all() {
         turn(Role::Assistant, calls()),
         turn(Role::User, vec![result("c1", picture(), false), failed()]),
     ];
-    assert_eq!(messages("openai", last).unwrap(), format!("{assistant}{tools}{follows}]}}]"));
+    assert_eq!(
+        messages("openai", last).unwrap(),
+        format!("{assistant}{tools}{follows}]}}]")
+    );
     let before = vec![
         turn(Role::Assistant, calls()),
         turn(Role::User, vec![result("c1", picture(), false), failed()]),
         turn(Role::Assistant, vec![text("seen")]),
     ];
-    let want = format!(r#"{assistant}{tools}{follows}]}},{{"role":"assistant","content":"seen"}}]"#);
+    let want =
+        format!(r#"{assistant}{tools}{follows}]}},{{"role":"assistant","content":"seen"}}]"#);
     assert_eq!(messages("openai", before).unwrap(), want);
 }
 
@@ -310,13 +332,22 @@ fn what_an_assistant_said_goes_back_as_far_as_the_vendor_takes_it() {
             ],
         )]
     };
-    let calls = r#""tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]"#;
+    let calls =
+        r#""tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]"#;
     for (vendor, want) in [
-        ("openai", format!(r#"[{{"role":"assistant","content":null,{calls}}}]"#)),
-        ("groq", format!(r#"[{{"role":"assistant","content":null,{calls}}}]"#)),
+        (
+            "openai",
+            format!(r#"[{{"role":"assistant","content":null,{calls}}}]"#),
+        ),
+        (
+            "groq",
+            format!(r#"[{{"role":"assistant","content":null,{calls}}}]"#),
+        ),
         (
             "deepseek",
-            format!(r#"[{{"role":"assistant","content":null,"reasoning_content":"hm\n",{calls}}}]"#),
+            format!(
+                r#"[{{"role":"assistant","content":null,"reasoning_content":"hm\n",{calls}}}]"#
+            ),
         ),
     ] {
         assert_eq!(messages(vendor, called()).unwrap(), want);
@@ -325,10 +356,16 @@ fn what_an_assistant_said_goes_back_as_far_as_the_vendor_takes_it() {
     let want = r#"[{"role":"assistant","content":"x"}]"#;
     assert_eq!(messages("deepseek", spoken).unwrap(), want);
     for (vendor, want) in [
-        ("openai", r#"[{"role":"assistant","content":"","refusal":"no"}]"#),
+        (
+            "openai",
+            r#"[{"role":"assistant","content":"","refusal":"no"}]"#,
+        ),
         ("groq", r#"[{"role":"assistant","content":"no"}]"#),
     ] {
-        let refused = vec![turn(Role::Assistant, vec![Part::Refusal { text: "no".into() }])];
+        let refused = vec![turn(
+            Role::Assistant,
+            vec![Part::Refusal { text: "no".into() }],
+        )];
         assert_eq!(messages(vendor, refused).unwrap(), want);
     }
 }
@@ -345,9 +382,18 @@ fn what_chat_cannot_carry_is_refused_by_name() {
     let user = |part| vec![turn(Role::User, vec![part])];
     let foreign = |kind: &'static str| Part::Foreign { kind: kind.into() };
     for (turns, what) in [
-        (user(image(Source::FileId("f".into()))), "an image by file id in a user message"),
-        (user(file(Source::Url("u".into()), None)), "a file by URL in a user message"),
-        (user(foreign("search_result")), "search_result in a user message"),
+        (
+            user(image(Source::FileId("f".into()))),
+            "an image by file id in a user message",
+        ),
+        (
+            user(file(Source::Url("u".into()), None)),
+            "a file by URL in a user message",
+        ),
+        (
+            user(foreign("search_result")),
+            "search_result in a user message",
+        ),
         (user(call("c", "f", "{}")), "a tool call in a user message"),
         (
             user(result("c", vec![foreign("tool_reference")], false)),
@@ -357,10 +403,16 @@ fn what_chat_cannot_carry_is_refused_by_name() {
             vec![turn(Role::Assistant, vec![image(Source::Url("u".into()))])],
             "an image in an assistant message",
         ),
-        (vec![turn(Role::System, vec![foreign("x")])], "x in a system message"),
+        (
+            vec![turn(Role::System, vec![foreign("x")])],
+            "x in a system message",
+        ),
     ] {
         let got = problem(messages("openai", turns).unwrap_err());
-        assert_eq!(got, format!("messages: the upstream of this model cannot take {what}"));
+        assert_eq!(
+            got,
+            format!("messages: the upstream of this model cannot take {what}")
+        );
     }
     assert!(problem(messages("openai", Vec::new()).unwrap_err()).starts_with("messages: "));
     let asked = || Conversation {
@@ -385,7 +437,13 @@ fn what_chat_cannot_carry_is_refused_by_name() {
     };
     let want = r#"{"model":"gpt-up","messages":[{"role":"user","content":"x"}]}"#;
     assert_eq!(body_of(json!({}), &unneeded), want);
-    assert!(sent(json!({"api_base": null, "provider": "x", "adapter": "openai"}), &asked()).is_err());
+    assert!(
+        sent(
+            json!({"api_base": null, "provider": "x", "adapter": "openai"}),
+            &asked()
+        )
+        .is_err()
+    );
 }
 
 #[test]

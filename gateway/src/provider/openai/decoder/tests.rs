@@ -34,11 +34,7 @@ fn show(delta: Delta<'_>, out: &mut String) {
         Delta::Finish(finish) => format!("finish {finish:?}"),
         Delta::Usage(counts) => format!(
             "usage {} {} {} cached {} reasoning {}",
-            counts.prompt,
-            counts.completion,
-            counts.total,
-            counts.cached_prompt,
-            counts.reasoning
+            counts.prompt, counts.completion, counts.total, counts.cached_prompt, counts.reasoning
         ),
         other => panic!("{other:?}"),
     };
@@ -53,11 +49,19 @@ fn decoded(decoder: &mut ChatDecoder, upstream: &[u8], step: usize) -> (String, 
         buffer.extend_from_slice(read);
         while let Some(end) = scanner.next_event(&buffer).unwrap() {
             let event: Vec<u8> = buffer.drain(..end).collect();
-            seen.push(decoder.event(&event, &mut |delta| show(delta, &mut out)).unwrap());
+            seen.push(
+                decoder
+                    .event(&event, &mut |delta| show(delta, &mut out))
+                    .unwrap(),
+            );
         }
     }
     if !buffer.is_empty() {
-        seen.push(decoder.event(&buffer, &mut |delta| show(delta, &mut out)).unwrap());
+        seen.push(
+            decoder
+                .event(&buffer, &mut |delta| show(delta, &mut out))
+                .unwrap(),
+        );
     }
     decoder.finish(&mut |delta| show(delta, &mut out)).unwrap();
     out.push_str("end\n");
@@ -68,8 +72,16 @@ macro_rules! golden {
     ($name:literal) => {
         (
             $name,
-            include_str!(concat!("../../../../tests/fixtures/openai/", $name, ".in.txt")),
-            include_str!(concat!("../../../../tests/fixtures/openai/", $name, ".deltas.txt")),
+            include_str!(concat!(
+                "../../../../tests/fixtures/openai/",
+                $name,
+                ".in.txt"
+            )),
+            include_str!(concat!(
+                "../../../../tests/fixtures/openai/",
+                $name,
+                ".deltas.txt"
+            )),
         )
     };
 }
@@ -93,7 +105,11 @@ fn golden_streams_say_the_same_wherever_they_are_cut_and_however_lines_end() {
                 let (out, _) = decoded(&mut decoder, upstream.as_bytes(), step);
                 assert_eq!(out, want, "{name}, {line_end:?}, reads of {step}");
                 assert!(decoder.is_done());
-                let now = (decoder.usage(), decoder.id.clone(), decoder.finish_reason.clone());
+                let now = (
+                    decoder.usage(),
+                    decoder.id.clone(),
+                    decoder.finish_reason.clone(),
+                );
                 assert_eq!(*learned.get_or_insert_with(|| now.clone()), now);
             }
         }
@@ -144,7 +160,11 @@ fn an_end_without_done_is_complete_only_after_a_finish_reason() {
 #[test]
 fn errors_inside_a_stream_end_it() {
     for (payload, status, kind) in [
-        (r#"{"error":{"message":"busy","code":429}}"#, 429, "upstream_error"),
+        (
+            r#"{"error":{"message":"busy","code":429}}"#,
+            429,
+            "upstream_error",
+        ),
         (r#"{"error":"busy"}"#, 502, "upstream_error"),
         (
             r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"error"}],"error":{"code":502}}"#,
@@ -159,9 +179,16 @@ fn errors_inside_a_stream_end_it() {
         let event = format!("data: {payload}\n\n");
         let told = decoder.event(event.as_bytes(), &mut |delta| panic!("{delta:?}"));
         let rejection = told.unwrap_err();
-        assert_eq!((rejection.status(), rejection.kind()), (status, kind), "{payload}");
+        assert_eq!(
+            (rejection.status(), rejection.kind()),
+            (status, kind),
+            "{payload}"
+        );
     }
-    for fine in [r#"{"choices":[],"error":null}"#, r#"{"choices":[],"error":{}}"#] {
+    for fine in [
+        r#"{"choices":[],"error":null}"#,
+        r#"{"choices":[],"error":{}}"#,
+    ] {
         assert_eq!(said(&[fine, "[DONE]"]).unwrap(), "finish Stop\n");
     }
 }
@@ -178,16 +205,29 @@ fn arguments_wait_for_id_and_name_up_to_a_bound() {
     let whole = piece(r#""id":"x","function":{"name":"f","arguments":"1"}"#);
     let want = "call 0 x f\narguments 0 1\narguments 0 1\nfinish ToolCalls\n";
     assert_eq!(said(&[&whole, &whole, "[DONE]"]).unwrap(), want);
-    assert_eq!(said(&[&held, "[DONE]"]).unwrap_err().kind(), "upstream_decode_error");
+    assert_eq!(
+        said(&[&held, "[DONE]"]).unwrap_err().kind(),
+        "upstream_decode_error"
+    );
     let nothing = piece(r#""id":"","function":{"arguments":""}"#);
     assert_eq!(said(&[&nothing, "[DONE]"]).unwrap(), "finish Stop\n");
 
-    let long = piece(&format!(r#""function":{{"arguments":"{}"}}"#, "1".repeat(600_000)));
-    assert_eq!(said(&[&long, &long]).unwrap_err().kind(), "upstream_decode_error");
+    let long = piece(&format!(
+        r#""function":{{"arguments":"{}"}}"#,
+        "1".repeat(600_000)
+    ));
+    assert_eq!(
+        said(&[&long, &long]).unwrap_err().kind(),
+        "upstream_decode_error"
+    );
     let told = said(&[&named, &known, &long, &long, "[DONE]"]).unwrap();
     assert!(told.len() > 1_200_000, "what is told is not held");
     let calls: Vec<String> = (0..257)
-        .map(|index| delta(&format!(r#""tool_calls":[{{"index":{index},"id":"c{index}","function":{{"name":"f"}}}}]"#)))
+        .map(|index| {
+            delta(&format!(
+                r#""tool_calls":[{{"index":{index},"id":"c{index}","function":{{"name":"f"}}}}]"#
+            ))
+        })
         .collect();
     let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
     assert!(said(&calls).is_err_and(|rejection| rejection.kind() == "upstream_decode_error"));
@@ -195,7 +235,8 @@ fn arguments_wait_for_id_and_name_up_to_a_bound() {
 
 #[test]
 fn legacy_function_calls_are_calls() {
-    let begin = delta(r#""role":"assistant","content":null,"function_call":{"name":"f","arguments":""}"#);
+    let begin =
+        delta(r#""role":"assistant","content":null,"function_call":{"name":"f","arguments":""}"#);
     let more = delta(r#""function_call":{"arguments":"{}"}"#);
     let end = r#"{"choices":[{"delta":{},"finish_reason":"function_call"}]}"#;
     let want = "call 0 call_* f\narguments 0 {}\nfinish ToolCalls\n";
@@ -206,7 +247,9 @@ fn legacy_function_calls_are_calls() {
 fn bytes_that_are_no_text_are_replaced() {
     let (mut decoder, mut out) = (decoder(), String::new());
     let event = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\xffb\"}}]}\n\n";
-    decoder.event(event, &mut |delta| show(delta, &mut out)).unwrap();
+    decoder
+        .event(event, &mut |delta| show(delta, &mut out))
+        .unwrap();
     assert_eq!(out, "text a\u{fffd}b\n");
 }
 
@@ -214,7 +257,10 @@ fn bytes_that_are_no_text_are_replaced() {
 fn usage_is_estimated_where_it_is_missing() {
     let mut decoder = decoder();
     assert_eq!((decoder.usage().prompt, decoder.usage().completion), (2, 0));
-    let event = format!("data: {}\n\n", delta(r#""content":"12345","reasoning":"6789""#));
+    let event = format!(
+        "data: {}\n\n",
+        delta(r#""content":"12345","reasoning":"6789""#)
+    );
     decoder.event(event.as_bytes(), &mut |_| {}).unwrap();
     assert_eq!(decoder.usage().completion, 3);
     assert_eq!(decoder.usage().source, UsageSource::Estimated);

@@ -66,9 +66,17 @@ fn reasoning_under_a_configured_name_is_read() {
 fn what_is_no_answer_is_refused() {
     let key = fixture::provider_key(json!({}));
     for (body, status, kind) in [
-        (r#"{"error":{"message":"m","code":429}}"#, 429, "upstream_error"),
+        (
+            r#"{"error":{"message":"m","code":429}}"#,
+            429,
+            "upstream_error",
+        ),
         (r#"{"error":"m"}"#, 502, "upstream_error"),
-        (r#"{"choices":[],"error":{"code":503}}"#, 502, "upstream_error"),
+        (
+            r#"{"choices":[],"error":{"code":503}}"#,
+            502,
+            "upstream_error",
+        ),
         (r#"{"id":"c"}"#, 502, "upstream_decode_error"),
         ("<html>", 502, "upstream_decode_error"),
         (r#"{"choices":[]} x"#, 502, "upstream_decode_error"),
@@ -79,14 +87,21 @@ fn what_is_no_answer_is_refused() {
         ),
     ] {
         let rejection = read(&key, body.as_bytes()).unwrap_err();
-        assert_eq!((rejection.status(), rejection.kind()), (status, kind), "{body}");
+        assert_eq!(
+            (rejection.status(), rejection.kind()),
+            (status, kind),
+            "{body}"
+        );
     }
     let calls = r#"{"function":{"name":"f"}},"#.repeat(257);
     let body = format!(
         r#"{{"choices":[{{"message":{{"tool_calls":[{}]}}}}]}}"#,
         calls.trim_end_matches(',')
     );
-    assert_eq!(read(&key, body.as_bytes()).unwrap_err().kind(), "upstream_decode_error");
+    assert_eq!(
+        read(&key, body.as_bytes()).unwrap_err().kind(),
+        "upstream_decode_error"
+    );
 }
 
 proptest! {
