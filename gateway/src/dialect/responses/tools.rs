@@ -103,24 +103,28 @@ fn mode<'b>(node: Node<'_>) -> Result<ToolChoice<'b>, Problem> {
     }
 }
 
-/// The grammar of a custom tool's text: its syntax and definition.
-fn grammar(node: Node<'_>) -> Result<Option<(Cow<'_, str>, Cow<'_, str>)>, Problem> {
+/// What the text of a custom tool must match.
+struct Grammar<'b> {
+    syntax: Cow<'b, str>,
+    definition: Cow<'b, str>,
+}
+
+/// The grammar of a custom tool's text; `None` where any text will do.
+fn grammar(node: Node<'_>) -> Result<Option<Grammar<'_>>, Problem> {
     let [kind, syntax, definition] = node.members(["type", "syntax", "definition"])?;
     match &*required("type", kind, Node::text)? {
         "text" => Ok(None),
-        "grammar" => Ok(Some((
-            required("syntax", syntax, Node::text)?,
-            required("definition", definition, Node::text)?,
-        ))),
+        "grammar" => Ok(Some(Grammar {
+            syntax: required("syntax", syntax, Node::text)?,
+            definition: required("definition", definition, Node::text)?,
+        })),
         other => Err(unsupported(other).under("type")),
     }
 }
 
 /// A grammar can be told only in words.
-fn explained(
-    description: Option<&str>,
-    (syntax, definition): &(Cow<'_, str>, Cow<'_, str>),
-) -> String {
+fn explained(description: Option<&str>, grammar: &Grammar<'_>) -> String {
+    let Grammar { syntax, definition } = grammar;
     let description = description.unwrap_or_default();
     let gap = if description.is_empty() { "" } else { "\n\n" };
     format!("{description}{gap}`input` must match this {syntax} grammar:\n{definition}")
