@@ -153,7 +153,10 @@ class Chat(OpenaiCaller):
             for call in message.tool_calls or []
         ]
         details = usage.prompt_tokens_details
-        turn = message.model_dump(include={"role", "content", "tool_calls"}, exclude_none=True)
+        # Thinking that an upstream signed, as other gateways have it too.
+        kept = {"role", "content", "tool_calls", "thinking_blocks"}
+        turn = message.model_dump(include=kept, exclude_none=True)
+        blocks = turn.get("thinking_blocks", [])
         for call in turn.get("tool_calls", []):
             call["function"].pop("parsed_arguments", None)
             call.pop("index", None)
@@ -168,7 +171,7 @@ class Chat(OpenaiCaller):
             id=answer.id,
             model=answer.model,
             turn=turn,
-            opaque=[],
+            opaque=[block.get("signature") or block["data"] for block in blocks],
         )
 
     def streamed(self, body):

@@ -28,6 +28,10 @@ pub(super) struct Chunks {
     begun: bool,
     finished: bool,
     counts: Option<Counts>,
+    /// Thinking blocks begun.
+    thoughts: u32,
+    /// Whether the last of them takes more text.
+    thinks: bool,
     /// Of each tool call, whether there were arguments. As long as the decoder has calls.
     argued: Vec<bool>,
 }
@@ -42,6 +46,8 @@ impl Chunks {
             begun: false,
             finished: false,
             counts: None,
+            thoughts: 0,
+            thinks: false,
             argued: Vec::new(),
         }
     }
@@ -55,20 +61,8 @@ impl Chunks {
             Delta::Text(text) => self.text("content", text, out),
             Delta::Refusal(text) => self.text("refusal", text, out),
             Delta::Thinking(text) => self.thinking(text, out),
-            Delta::Signature(signature) => self.chunk(out, |out| {
-                out.extend_from_slice(
-                    br#""thinking_blocks":[{"type":"thinking","thinking":"","signature":""#,
-                );
-                signature.write(out);
-                out.extend_from_slice(b"\"}]");
-            }),
-            Delta::RedactedThinking(data) => self.chunk(out, |out| {
-                out.extend_from_slice(
-                    br#""thinking_blocks":[{"type":"redacted_thinking","data":""#,
-                );
-                data.write(out);
-                out.extend_from_slice(b"\"}]");
-            }),
+            Delta::Signature(signature) => self.signature(signature, out),
+            Delta::RedactedThinking(data) => self.redacted(data, out),
             Delta::ToolCall { index, id, name } => self.call(index, id, name, out),
             Delta::Arguments { json, .. } if json.is_empty() => {}
             Delta::Arguments { index, json } => {
@@ -123,17 +117,55 @@ impl Chunks {
 
     /// Reasoning under its common name, and in the block that a signature will complete: who puts the
     /// blocks of a stream together gets what is to be sent back.
-    fn thinking(&self, text: Escaped<'_>, out: &mut Vec<u8>) {
+    fn thinking(&mut self, text: Escaped<'_>, out: &mut Vec<u8>) {
         if text.is_empty() {
             return;
+        }
+        if !std::mem::replace(&mut self.thinks, true) {
+            self.thoughts += 1;
         }
         self.chunk(out, |out| {
             out.extend_from_slice(b"\"reasoning_content\":\"");
             text.write(out);
-            out.extend_from_slice(br#"","thinking_blocks":[{"type":"thinking","thinking":""#);
+            out.extend_from_slice(b"\",");
+            self.thought("thinking", out);
+            out.extend_from_slice(b"\"thinking\":\"");
             text.write(out);
             out.extend_from_slice(b"\"}]");
         });
+    }
+
+    /// A signature, which may come in pieces, belongs to the thinking before it and ends it.
+    fn signature(&mut self, signature: Escaped<'_>, out: &mut Vec<u8>) {
+        self.thinks = false;
+        self.thoughts = self.thoughts.max(1);
+        self.chunk(out, |out| {
+            self.thought("thinking", out);
+            out.extend_from_slice(b"\"thinking\":\"\",\"signature\":\"");
+            signature.write(out);
+            out.extend_from_slice(b"\"}]");
+        });
+    }
+
+    fn redacted(&mut self, data: Escaped<'_>, out: &mut Vec<u8>) {
+        self.thinks = false;
+        self.thoughts += 1;
+        self.chunk(out, |out| {
+            self.thought("redacted_thinking", out);
+            out.extend_from_slice(b"\"data\":\"");
+            data.write(out);
+            out.extend_from_slice(b"\"}]");
+        });
+    }
+
+    /// Opens the list with the last block begun. Packages put list entries together by their `index`.
+    fn thought(&self, kind: &str, out: &mut Vec<u8>) {
+        let index = self.thoughts.saturating_sub(1);
+        out.extend_from_slice(b"\"thinking_blocks\":[{\"index\":");
+        out.extend_from_slice(itoa::Buffer::new().format(index).as_bytes());
+        out.extend_from_slice(b",\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\",");
     }
 
     fn call(&mut self, index: u32, id: Escaped<'_>, name: Escaped<'_>, out: &mut Vec<u8>) {

@@ -25,6 +25,8 @@ async function chat(client, { body, stream }) {
   const { message, finish_reason } = answer.choices[0];
   const calls = message.tool_calls ?? [];
   const turn = { role: message.role, content: message.content };
+  const blocks = message.thinking_blocks ?? [];
+  if (blocks.length > 0) turn.thinking_blocks = blocks;
   if (calls.length > 0) {
     turn.tool_calls = calls.map(({ id, type, function: { name, arguments: json } }) => ({
       id,
@@ -47,7 +49,7 @@ async function chat(client, { body, stream }) {
     id: answer.id,
     model: answer.model,
     turn,
-    opaque: [],
+    opaque: blocks.map((block) => block.signature ?? block.data),
   };
 }
 

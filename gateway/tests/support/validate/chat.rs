@@ -236,6 +236,8 @@ impl Stream {
                 }
                 _ => return Err("type of a block".to_owned()),
             }
+            let last = self.answer.thinking.len() - 1;
+            check(block["index"] == last, "index of a block")?;
         }
         Ok(())
     }
@@ -313,10 +315,12 @@ mod tests {
         vec![
             more(ROLE),
             more(
-                r#"{"reasoning_content":"hm","thinking_blocks":[{"type":"thinking","thinking":"hm"}]}"#,
+                r#"{"reasoning_content":"hm","thinking_blocks":[{"index":0,"type":"thinking","thinking":"hm"}]}"#,
             ),
-            more(r#"{"thinking_blocks":[{"type":"thinking","thinking":"","signature":"s"}]}"#),
-            more(r#"{"thinking_blocks":[{"type":"redacted_thinking","data":"d"}]}"#),
+            more(
+                r#"{"thinking_blocks":[{"index":0,"type":"thinking","thinking":"","signature":"s"}]}"#,
+            ),
+            more(r#"{"thinking_blocks":[{"index":1,"type":"redacted_thinking","data":"d"}]}"#),
             ":".to_owned(),
             more(r#"{"content":"a"}"#),
             begin(0, "x"),
