@@ -349,7 +349,7 @@ impl Relay<'_> {
     }
 
     /// Waits for upstream bytes, the client's hang-up or `deadline`. Loses nothing: what is dropped
-    /// here is a wait for readiness, never a read.
+    /// here is the asking, and the wait itself stays with its connection.
     async fn wait(&mut self, reply: &mut Reply, deadline: Option<Instant>) -> Wake {
         let mut fill = pin!(reply.connection.fill(self.worker));
         poll_fn(|cx| {
