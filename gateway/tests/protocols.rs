@@ -185,7 +185,7 @@ fn holds(whole: &Value, part: &Value) -> bool {
 /// The longer texts inside `value`: words that would be recognised elsewhere.
 fn texts<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
     match value {
-        Value::String(text) if text.len() > 5 && text != "object" => found.push(text),
+        Value::String(text) if text.len() > 7 => found.push(text),
         Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
         Value::Object(map) => map.values().for_each(|item| texts(item, found)),
         _ => {}

@@ -149,16 +149,7 @@ fn text_of(members: &Map<String, Value>, name: &str) -> Option<String> {
 /// [`TEXT_BYTES_MAX`] bytes, with an ellipsis where it was cut. `None` where nothing is left.
 fn fit(text: &str, key: &ProviderKey) -> Option<Box<str>> {
     let mut text = text.to_owned();
-    hide(&mut text, key.api_key.expose());
-    let is_long = |part: &&str| part.len() >= SECRET_BYTES_MIN;
-    let headers = key.headers.defaults.iter();
-    headers
-        .flat_map(|(_, value)| value.literals())
-        .filter(is_long)
-        .for_each(|part| hide(&mut text, part));
-    for (_, json) in &key.body.defaults {
-        hide_texts_of(&mut text, &serde_json::from_str(json).unwrap_or_default());
-    }
+    hide_secrets(&mut text, key);
     let plain = text.replace(char::is_control, " ");
     let plain = plain.trim();
     if plain.len() <= TEXT_BYTES_MAX {
@@ -167,6 +158,28 @@ fn fit(text: &str, key: &ProviderKey) -> Option<Box<str>> {
     let room = TEXT_BYTES_MAX - '…'.len_utf8();
     let cut = plain.get(..plain.floor_char_boundary(room))?;
     Some(format!("{cut}…").into())
+}
+
+/// Whether `event` repeats what only the operator and the upstream may know.
+pub(super) fn repeats_secrets(event: &[u8], key: &ProviderKey) -> bool {
+    let said = String::from_utf8_lossy(event);
+    let mut hidden = said.clone().into_owned();
+    hide_secrets(&mut hidden, key);
+    *said != *hidden
+}
+
+/// Hides the credential, and what the operator has added to headers and body.
+fn hide_secrets(text: &mut String, key: &ProviderKey) {
+    hide(text, key.api_key.expose());
+    let is_long = |part: &&str| part.len() >= SECRET_BYTES_MIN;
+    let headers = key.headers.defaults.iter();
+    headers
+        .flat_map(|(_, value)| value.literals())
+        .filter(is_long)
+        .for_each(|part| hide(text, part));
+    for (_, json) in &key.body.defaults {
+        hide_texts_of(text, &serde_json::from_str(json).unwrap_or_default());
+    }
 }
 
 fn hide(text: &mut String, secret: &str) {

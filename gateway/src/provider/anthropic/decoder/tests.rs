@@ -185,7 +185,7 @@ fn odd_streams_are_understood() {
     }
     let mut lines = String::new();
     let mut emit = |delta: Delta<'_>| lines.push_str(&line(&delta));
-    let event = TEXT.replace('x', "\u{1}").replace("\u{1}", "@");
+    let event = TEXT.replace("\"x\"", "\"@\"");
     let event = [b"data: ", event.as_bytes(), b"\n\n"].concat();
     let broken: Vec<u8> = event
         .iter()

@@ -184,7 +184,7 @@ fn a_target_without_a_base_and_an_unsendable_credential_are_refused_before_anyth
             json!({"provider": "relay", "adapter": "anthropic", "api_base": null}),
             400,
         ),
-        (json!({"api_key": "a\nb"}), 401),
+        (json!({"api_key": "schl\u{fc}ssel"}), 401),
     ] {
         let call = parse(Endpoint::Messages, BODY.as_bytes()).unwrap();
         let route = route(key, json!({}), "team");

@@ -46,8 +46,8 @@ fn sent(key: Value, conversation: &Conversation<'_>) -> Result<String, Rejection
 fn body_of(key: Value, conversation: &Conversation<'_>) -> String {
     let request = sent(key, conversation).unwrap();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
-    let length = format!("\r\ncontent-length: {}\r\n", body.len());
-    assert!(head.contains(&length), "{head} for {} bytes", body.len());
+    let length = format!("\r\ncontent-length: {}", body.len());
+    assert!(head.ends_with(&length), "{head} for {} bytes", body.len());
     serde_json::from_str::<Value>(body).expect("the body is JSON");
     body.to_owned()
 }

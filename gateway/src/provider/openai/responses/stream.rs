@@ -115,13 +115,15 @@ impl StreamReader for Reader {
             detail: Cow::Owned(format!("upstream event: {problem}")),
         })?;
         self.note(&read, payload);
-        if read.kind.fails() {
+        if read.is_error() {
             let said = match &read.response {
                 Some((_, span)) => span.of(payload),
                 None => payload,
             };
             let rejection = error::in_band(said, &self.provider_key);
-            if self.relayed {
+            // The upstream's own words reach the caller only where they name no secret.
+            let is_fit = read.is_typed && !error::repeats_secrets(payload, &self.provider_key);
+            if self.relayed && is_fit {
                 self.pass(&read, event, &data, out);
                 self.failed = true;
             }
@@ -214,6 +216,10 @@ impl EventKind {
 #[derive(Debug, Default)]
 struct Event {
     kind: EventKind,
+    /// Whether it has a `type`, as all events of the protocol have.
+    is_typed: bool,
+    /// Whether it has an `error` that says something.
+    has_error: bool,
     sequence: Option<u64>,
     /// UTF-8 bytes of text in it.
     text_bytes: u64,
@@ -222,6 +228,11 @@ struct Event {
 }
 
 impl Event {
+    /// Whether the stream failed: by an event of the protocol, or by an envelope in place of one.
+    fn is_error(&self) -> bool {
+        self.kind.fails() || (!self.is_typed && self.has_error)
+    }
+
     fn read(payload: &[u8]) -> Result<Self, JsonError> {
         let mut event = Self::default();
         let mut delta = 0;
@@ -231,7 +242,9 @@ impl Event {
                 b"type" => {
                     let kind = cursor.value()?;
                     event.kind = EventKind::of(kind.inner().of(payload));
+                    event.is_typed = true;
                 }
+                b"error" => event.has_error = cursor.value()?.kind != Kind::Null,
                 b"sequence_number" => {
                     let value = cursor.value()?;
                     event.sequence = Some(text::count(payload, &value));
