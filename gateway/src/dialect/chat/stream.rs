@@ -32,6 +32,8 @@ pub(super) struct Chunks {
     thoughts: u32,
     /// Whether the last of them takes more text.
     thinks: bool,
+    /// Whether the last block is redacted.
+    redacts: bool,
     /// Of each tool call, whether there were arguments. As long as the decoder has calls.
     argued: Vec<bool>,
 }
@@ -48,6 +50,7 @@ impl Chunks {
             counts: None,
             thoughts: 0,
             thinks: false,
+            redacts: false,
             argued: Vec::new(),
         }
     }
@@ -124,6 +127,7 @@ impl Chunks {
         if !std::mem::replace(&mut self.thinks, true) {
             self.thoughts += 1;
         }
+        self.redacts = false;
         self.chunk(out, |out| {
             out.extend_from_slice(b"\"reasoning_content\":\"");
             text.write(out);
@@ -137,8 +141,10 @@ impl Chunks {
 
     /// A signature, which may come in pieces, belongs to the thinking before it and ends it.
     fn signature(&mut self, signature: Escaped<'_>, out: &mut Vec<u8>) {
+        let is_alone = self.thoughts == 0 || self.redacts;
+        self.thoughts += u32::from(is_alone);
         self.thinks = false;
-        self.thoughts = self.thoughts.max(1);
+        self.redacts = false;
         self.chunk(out, |out| {
             self.thought("thinking", out);
             out.extend_from_slice(b"\"thinking\":\"\",\"signature\":\"");
@@ -149,6 +155,7 @@ impl Chunks {
 
     fn redacted(&mut self, data: Escaped<'_>, out: &mut Vec<u8>) {
         self.thinks = false;
+        self.redacts = true;
         self.thoughts += 1;
         self.chunk(out, |out| {
             self.thought("redacted_thinking", out);
