@@ -148,8 +148,7 @@ fn text_of(members: &Map<String, Value>, name: &str) -> Option<String> {
 /// `text` fit to be shown: without the key's secrets and control characters, at most
 /// [`TEXT_BYTES_MAX`] bytes, with an ellipsis where it was cut. `None` where nothing is left.
 fn fit(text: &str, key: &ProviderKey) -> Option<Box<str>> {
-    let mut text = text.to_owned();
-    hide_secrets(&mut text, key);
+    let text = without_secrets(text, key);
     let plain = text.replace(char::is_control, " ");
     let plain = plain.trim();
     if plain.len() <= TEXT_BYTES_MAX {
@@ -158,6 +157,27 @@ fn fit(text: &str, key: &ProviderKey) -> Option<Box<str>> {
     let room = TEXT_BYTES_MAX - '…'.len_utf8();
     let cut = plain.get(..plain.floor_char_boundary(room))?;
     Some(format!("{cut}…").into())
+}
+
+/// Whether an upstream's words repeat a secret of the key, so that they cannot be passed on.
+pub(super) fn tells_secrets(words: &[u8], key: &ProviderKey) -> bool {
+    let words = String::from_utf8_lossy(words);
+    without_secrets(&words, key) != words
+}
+
+fn without_secrets(text: &str, key: &ProviderKey) -> String {
+    let mut text = text.to_owned();
+    hide(&mut text, key.api_key.expose());
+    let is_long = |part: &&str| part.len() >= SECRET_BYTES_MIN;
+    let headers = key.headers.defaults.iter();
+    headers
+        .flat_map(|(_, value)| value.literals())
+        .filter(is_long)
+        .for_each(|part| hide(&mut text, part));
+    for (_, json) in &key.body.defaults {
+        hide_texts_of(&mut text, &serde_json::from_str(json).unwrap_or_default());
+    }
+    text
 }
 
 /// Whether `event` repeats what only the operator and the upstream may know.

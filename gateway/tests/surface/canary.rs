@@ -127,11 +127,20 @@ fn echoing_scripts() -> Vec<String> {
         "data: {}\n\n",
         json!({"error": {"message": said, "type": said, "code": said}})
     );
-    scripts.push(raw_script(
-        "200 OK\r\ncontent-type: text/event-stream",
-        &event,
-    ));
+    let stream = "200 OK\r\ncontent-type: text/event-stream";
+    scripts.push(raw_script(stream, &event));
+    scripts.push(raw_script(stream, &late_error(&said)));
     scripts
+}
+
+/// An error of Responses and Messages after an event that was good.
+fn late_error(said: &str) -> String {
+    let event = |kind: &str, data: Value| format!("event: {kind}\ndata: {data}\n\n");
+    let created = json!({"type": "response.created", "sequence_number": 0,
+        "response": {"id": "r", "output": []}});
+    let error = json!({"type": "error", "message": said, "code": said, "param": said,
+        "error": {"type": said, "message": said}});
+    event("response.created", created) + &event("error", error)
 }
 
 /// One request with a canary in every slot; returns all that comes back.

@@ -20,9 +20,9 @@ pub(super) fn body(answer: &Answer<'_>) -> Value {
         Part::Text => json!({"type": "text", "text": answer.part_text(index)}),
         Part::Thinking => json!({"type": "thinking", "thinking": answer.part_text(index),
             "signature": SIGNATURE}),
-        _ => block(answer, index, arguments(answer)),
+        _ => block(answer, index, &arguments(answer)),
     });
-    let mut message = message(answer, content.collect(), stop_reason(answer));
+    let mut message = message(answer, &content.collect(), &stop_reason(answer));
     if let Some(usage) = usage(answer, answer.completion_tokens()) {
         message["usage"] = usage;
     }
@@ -56,7 +56,7 @@ pub(super) fn error(status: u16, code: Option<&str>, message: &str, number: Opti
     error
 }
 
-fn message(answer: &Answer<'_>, content: Value, stop_reason: Value) -> Value {
+fn message(answer: &Answer<'_>, content: &Value, stop_reason: &Value) -> Value {
     let mut message = json!({"type": "message", "role": "assistant", "content": content,
         "stop_reason": stop_reason, "stop_sequence": null});
     if answer.script.fault.bad != Some(Bad::NoId) {
@@ -67,7 +67,7 @@ fn message(answer: &Answer<'_>, content: Value, stop_reason: Value) -> Value {
 }
 
 /// The block that part `index` is, or begins with.
-fn block(answer: &Answer<'_>, index: usize, input: Value) -> Value {
+fn block(answer: &Answer<'_>, index: usize, input: &Value) -> Value {
     match answer.plan.parts.get(index) {
         Some(Part::Thinking) => json!({"type": "thinking", "thinking": "", "signature": ""}),
         Some(Part::Redacted) => json!({"type": "redacted_thinking", "data": REDACTED}),
@@ -143,7 +143,7 @@ impl<'a> MessagesEvents<'a> {
         if std::mem::replace(&mut self.started, true) {
             return;
         }
-        let mut message = message(self.answer, json!([]), Value::Null);
+        let mut message = message(self.answer, &json!([]), &Value::Null);
         if let Some(usage) = usage(self.answer, 1) {
             message["usage"] = usage;
         }
@@ -155,7 +155,7 @@ impl<'a> MessagesEvents<'a> {
         while self.begun <= index {
             self.close(out);
             let index = self.begun;
-            let block = block(self.answer, index, json!({}));
+            let block = block(self.answer, index, &json!({}));
             let start = json!({"index": index, "content_block": block});
             self.event("content_block_start", start, out);
             if index == 0 {

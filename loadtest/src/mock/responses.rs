@@ -20,7 +20,7 @@ pub(super) fn body(answer: &Answer<'_>) -> Value {
         };
         item(answer, index, Some(&text))
     });
-    let mut response = response(answer, ended(answer), output.collect());
+    let mut response = response(answer, ended(answer), &output.collect());
     if let Some(usage) = usage(answer) {
         response["usage"] = usage;
     }
@@ -36,7 +36,7 @@ fn ended(answer: &Answer<'_>) -> &'static str {
 }
 
 /// The response object with `output`, whose usage is null.
-fn response(answer: &Answer<'_>, status: &str, output: Value) -> Value {
+fn response(answer: &Answer<'_>, status: &str, output: &Value) -> Value {
     let reason = answer.script.shape.finish.as_deref();
     let details = reason.filter(|_| status == "incomplete");
     let text = answer.ask.text();
@@ -161,7 +161,7 @@ impl<'a> ResponsesEvents<'a> {
             return;
         }
         for name in ["response.created", "response.in_progress"] {
-            let response = response(self.answer, "in_progress", json!([]));
+            let response = response(self.answer, "in_progress", &json!([]));
             self.event(name, json!({ "response": response }), out);
         }
     }
@@ -276,7 +276,7 @@ impl Events for ResponsesEvents<'_> {
         }
         let output = Value::Array(std::mem::take(&mut self.items));
         let status = ended(self.answer);
-        let mut response = response(self.answer, status, output);
+        let mut response = response(self.answer, status, &output);
         if let Some(usage) = usage(self.answer) {
             response["usage"] = usage;
         }

@@ -100,7 +100,8 @@ impl Reader {
 
 impl StreamReader for Reader {
     /// An event that says that the stream failed is passed on and is an error all the same; the first
-    /// one of a stream is not passed on, so that the caller can still get a status.
+    /// one of a stream is not passed on, so that the caller can still get a status, nor is one that
+    /// repeats a credential.
     fn event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<Seen, Rejection> {
         let data = data_of(event);
         let payload = payload_of(&data);
@@ -121,9 +122,7 @@ impl StreamReader for Reader {
                 None => payload,
             };
             let rejection = error::in_band(said, &self.provider_key);
-            // The upstream's own words reach the caller only where they name no secret.
-            let is_fit = read.is_typed && !error::repeats_secrets(payload, &self.provider_key);
-            if self.relayed && is_fit {
+            if self.relayed && !error::tells_secrets(payload, &self.provider_key) {
                 self.pass(&read, event, &data, out);
                 self.failed = true;
             }
@@ -235,16 +234,17 @@ impl Event {
 
     fn read(payload: &[u8]) -> Result<Self, JsonError> {
         let mut event = Self::default();
-        let mut delta = 0;
+        let (mut delta, mut named, mut has_error) = (0, false, false);
         let mut cursor = Cursor::lenient(payload);
         cursor.object(|cursor, key| {
             match key.name {
                 b"type" => {
                     let kind = cursor.value()?;
+                    named = true;
                     event.kind = EventKind::of(kind.inner().of(payload));
                     event.is_typed = true;
                 }
-                b"error" => event.has_error = cursor.value()?.kind != Kind::Null,
+                b"error" => has_error = cursor.value()?.kind != Kind::Null,
                 b"sequence_number" => {
                     let value = cursor.value()?;
                     event.sequence = Some(text::count(payload, &value));
@@ -265,6 +265,10 @@ impl Event {
             Ok::<_, JsonError>(())
         })?;
         cursor.end()?;
+        // An error as other endpoints of OpenAI's shape it.
+        if has_error && !named {
+            event.kind = EventKind::Error;
+        }
         if event.kind == EventKind::Delta {
             event.text_bytes = delta;
         }
