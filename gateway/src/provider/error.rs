@@ -180,28 +180,6 @@ fn without_secrets(text: &str, key: &ProviderKey) -> String {
     text
 }
 
-/// Whether `event` repeats what only the operator and the upstream may know.
-pub(super) fn repeats_secrets(event: &[u8], key: &ProviderKey) -> bool {
-    let said = String::from_utf8_lossy(event);
-    let mut hidden = said.clone().into_owned();
-    hide_secrets(&mut hidden, key);
-    *said != *hidden
-}
-
-/// Hides the credential, and what the operator has added to headers and body.
-fn hide_secrets(text: &mut String, key: &ProviderKey) {
-    hide(text, key.api_key.expose());
-    let is_long = |part: &&str| part.len() >= SECRET_BYTES_MIN;
-    let headers = key.headers.defaults.iter();
-    headers
-        .flat_map(|(_, value)| value.literals())
-        .filter(is_long)
-        .for_each(|part| hide(text, part));
-    for (_, json) in &key.body.defaults {
-        hide_texts_of(text, &serde_json::from_str(json).unwrap_or_default());
-    }
-}
-
 fn hide(text: &mut String, secret: &str) {
     if !secret.is_empty() && text.contains(secret) {
         *text = text.replace(secret, "***");

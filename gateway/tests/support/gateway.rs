@@ -98,10 +98,14 @@ impl Setup {
         self
     }
 
-    /// Takes its resources from the store at `etcd` instead of the file.
+    /// Takes its resources from the store at `etcd` instead of the file. An answer that comes at all
+    /// comes in time: what is lost, and how often, does not depend on how busy the machine is.
     #[must_use]
     pub fn following(self, etcd: SocketAddr) -> Self {
+        let patience_ms = u64::try_from(super::PATIENCE.as_millis()).expect("a minute");
         self.with("etcd.endpoints", vec![format!("http://{etcd}")])
+            .with("etcd.dial_timeout_ms", patience_ms)
+            .with("etcd.request_timeout_ms", patience_ms)
     }
 
     /// Starts the gateway and waits until it has a configuration.

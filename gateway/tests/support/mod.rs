@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up. Generous: the machines are shared.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a scripted upstream of its own (its scripts: `loadtest/README.md`).
 pub fn mock() -> SocketAddr {

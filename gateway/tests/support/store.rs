@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -182,38 +182,49 @@ pub fn caller(key: &str, allowed_models: &[&str]) -> Value {
 #[derive(Debug)]
 pub struct Steady {
     done: Arc<AtomicBool>,
-    thread: Option<JoinHandle<u64>>,
+    served: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Steady {
     /// Begins, with this pause between two requests.
     pub fn start(gateway: &Gateway, stream: bool, every: Duration) -> Self {
         let done = Arc::new(AtomicBool::new(false));
-        let (stop, mut raw) = (Arc::clone(&done), gateway.connect());
+        let served = Arc::new(AtomicU64::new(0));
+        let (stop, count) = (Arc::clone(&done), Arc::clone(&served));
+        let mut raw = gateway.connect();
         let thread = std::thread::spawn(move || {
-            let mut served = 0;
             while !stop.load(Ordering::Relaxed) {
                 raw.send(&post("/v1/chat/completions", &chat("m", stream)));
                 let answer = raw.response();
                 assert_eq!(answer.status, 200, "{}", answer.text());
                 let whole = if stream { "[DONE]" } else { "\"usage\"" };
                 assert!(answer.text().contains(whole), "{}", answer.text());
-                served += 1;
+                count.fetch_add(1, Ordering::Relaxed);
                 pause(every);
             }
-            served
         });
         Self {
             done,
+            served,
             thread: Some(thread),
         }
+    }
+
+    /// Waits until ten more requests were served from now on.
+    pub fn goes_on(&self) {
+        let served = || self.served.load(Ordering::Relaxed);
+        // The one under way began before.
+        let enough = served() + 11;
+        super::wait_for("ten more requests", || (served() >= enough).then_some(()));
     }
 
     /// Ends; gives the number of requests. All were served.
     pub fn end(mut self) -> u64 {
         self.done.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("it ends once");
-        thread.join().expect("every request was served")
+        thread.join().expect("every request was served");
+        self.served.load(Ordering::Relaxed)
     }
 }
 

@@ -47,6 +47,7 @@ on_both_engines! {
         let config = gateway.config();
         assert_eq!(config["state"], "out_of_sync", "{config}");
         assert_eq!(config["applied"], good["applied"], "{config}");
+        client.goes_on();
         assert_eq!(status(&gateway, "new"), 200);
         // A file that is gone is none that has changed.
         let path = gateway.dir.path().join("resources.yaml");
@@ -66,7 +67,8 @@ on_both_engines! {
         assert_eq!((times(&gateway, RELOADED), times(&gateway, FAILED)), (2, 1));
         gateway.signal(Signal::HUP);
         said(&gateway, RELOADED, 3);
-        assert!(client.end() > 20);
+        client.goes_on();
+        client.end();
     }
 }
 

@@ -86,6 +86,7 @@ on_both_engines! {
         let client = Steady::start(&gateway, false, EVERY);
         etcd.kill();
         let config = gateway.config_until("the loss", |config| config["source"]["connected"] == false);
+        client.goes_on();
         assert_eq!(config["applied"], old["applied"], "{config}");
         assert_eq!(config["last_failure"]["last_error_kind"], "fetch", "{config}");
         assert_eq!(gateway.metric(CONNECTED, &[]), 0.0);
@@ -121,7 +122,8 @@ on_both_engines! {
         let mut rows = Rows::new(etcd.addr());
         rows.put("models/after", &model("after", "x"));
         wait_for("the new row", || (chat_status(&gateway, "after") == 200).then_some(()));
-        assert!(client.end() > 50);
+        client.goes_on();
+        client.end();
     }
 
     fn a_connection_that_is_cut_is_made_again(engine) {
@@ -137,6 +139,7 @@ on_both_engines! {
             rows.put("models/other", &model(&format!("other-{round}"), "x"));
             rows.put(&format!("models/new-{round}"), &model(&format!("new-{round}"), "x"));
             rows.delete("models/embed");
+            client.goes_on();
             assert_eq!(gateway.get("/v1/models/embed").status == 200, round == 0);
             proxy.set(Fault::None);
             let config = rows.agree_with(&gateway);
@@ -144,7 +147,7 @@ on_both_engines! {
         }
         assert_eq!(gateway.metric(LOSSES, &[]), 3.0);
         assert_eq!(gateway.metric("sluice_config_resyncs_total", &[]), 3.0);
-        assert!(client.end() > 50);
+        client.end();
     }
 }
 
@@ -154,8 +157,10 @@ fn a_connection_that_swallows_everything_is_found_out_and_replaced() {
     let proxy = FaultProxy::start(etcd.addr());
     let mut rows = Rows::new(etcd.addr());
     rows.seed(mock);
-    let setup = Setup::new(Engine::IoUring, mock);
-    let gateway = setup.following(proxy.addr()).start_ready();
+    let setup = Setup::new(Engine::IoUring, mock).following(proxy.addr());
+    // An attempt made while nothing comes back ends before it is out of patience.
+    let setup = setup.with("etcd.dial_timeout_ms", 5000);
+    let gateway = setup.with("etcd.request_timeout_ms", 5000).start_ready();
     let client = Steady::start(&gateway, true, EVERY);
     rows.put("models/other", &model("other", "watched"));
     rows.agree_with(&gateway);
@@ -166,7 +171,8 @@ fn a_connection_that_swallows_everything_is_found_out_and_replaced() {
     });
     assert_eq!(gateway.config()["source"]["connected"], false);
     assert_eq!(gateway.get("/v1/models/new").status, 404);
+    client.goes_on();
     proxy.set(Fault::None);
     rows.agree_with(&gateway);
-    assert!(client.end() > 50);
+    client.end();
 }

@@ -116,7 +116,7 @@ impl StreamReader for Reader {
             detail: Cow::Owned(format!("upstream event: {problem}")),
         })?;
         self.note(&read, payload);
-        if read.is_error() {
+        if read.kind.fails() {
             let said = match &read.response {
                 Some((_, span)) => span.of(payload),
                 None => payload,
@@ -215,10 +215,6 @@ impl EventKind {
 #[derive(Debug, Default)]
 struct Event {
     kind: EventKind,
-    /// Whether it has a `type`, as all events of the protocol have.
-    is_typed: bool,
-    /// Whether it has an `error` that says something.
-    has_error: bool,
     sequence: Option<u64>,
     /// UTF-8 bytes of text in it.
     text_bytes: u64,
@@ -227,11 +223,6 @@ struct Event {
 }
 
 impl Event {
-    /// Whether the stream failed: by an event of the protocol, or by an envelope in place of one.
-    fn is_error(&self) -> bool {
-        self.kind.fails() || (!self.is_typed && self.has_error)
-    }
-
     fn read(payload: &[u8]) -> Result<Self, JsonError> {
         let mut event = Self::default();
         let (mut delta, mut named, mut has_error) = (0, false, false);
@@ -242,7 +233,6 @@ impl Event {
                     let kind = cursor.value()?;
                     named = true;
                     event.kind = EventKind::of(kind.inner().of(payload));
-                    event.is_typed = true;
                 }
                 b"error" => has_error = cursor.value()?.kind != Kind::Null,
                 b"sequence_number" => {
