@@ -296,7 +296,7 @@ fn check_served(served: &Snapshot, naive: &Naive) {
     for name in ["m", "n", "o", "w1", "wxx", "q", "w*"] {
         let (got, want) = (served.resolve(name), want.resolve(name));
         let plain = |found: Option<crate::snapshot::Resolved<'_>>| {
-            found.map(|found| (Arc::clone(found.model), found.capture))
+            found.map(|found| (Arc::clone(found.model), found.capture.map(str::to_owned)))
         };
         assert_eq!(plain(got), plain(want), "{name}");
     }

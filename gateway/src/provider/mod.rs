@@ -178,6 +178,10 @@ pub struct Answered<'c> {
 
 /// The body that the caller gets.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives once per request; a box would be an allocation of each"
+)]
 pub enum AnswerBody<'c> {
     /// The upstream's with these edits.
     Edited(Edits<'c>),

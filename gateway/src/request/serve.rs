@@ -106,6 +106,10 @@ pub(super) struct Admitted {
 }
 
 /// What becomes of a request that was checked.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives once per request; a box would be an allocation of each"
+)]
 enum Admission {
     /// Its target is asked.
     Sent(Admitted),

@@ -59,6 +59,7 @@ impl AccessLog {
     }
 
     /// Takes what one worker has queued; returns whether the writer has room for more.
+    #[expect(clippy::vec_box, reason = "the boxes are what is given back")]
     fn drain_one(&mut self, worker: &WorkerView, written: &mut Vec<Box<RequestRecord>>) -> bool {
         // What arrives meanwhile waits for the next turn: a busy worker must not hold the others up.
         for _ in 0..worker.records.len() {

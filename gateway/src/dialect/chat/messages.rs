@@ -187,14 +187,14 @@ fn function<'b>(called: Field<'b>, id: Cow<'b, str>) -> Result<Part<'b>, Fault> 
 
 /// Puts the marks of a whole message on its last part, unless that has its own.
 fn mark_last<'b>(parts: &mut [Part<'b>], given: Marks<'b>) {
-    match parts.last_mut() {
-        Some(
-            Part::Text { marks, .. }
-            | Part::Image { marks, .. }
-            | Part::File { marks, .. }
-            | Part::ToolCall { marks, .. }
-            | Part::ToolResult { marks, .. },
-        ) => marks.cache_control = marks.cache_control.or(given.cache_control),
-        _ => {}
+    if let Some(
+        Part::Text { marks, .. }
+        | Part::Image { marks, .. }
+        | Part::File { marks, .. }
+        | Part::ToolCall { marks, .. }
+        | Part::ToolResult { marks, .. },
+    ) = parts.last_mut()
+    {
+        marks.cache_control = marks.cache_control.or(given.cache_control);
     }
 }

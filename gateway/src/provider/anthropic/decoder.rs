@@ -149,7 +149,7 @@ impl MessagesDecoder {
         let piece = event.piece.unwrap_or_default();
         match event.kind {
             Kind::BlockStart if !self.finished => {
-                self.start(event.index, &piece, document, emit)?
+                self.start(event.index, &piece, document, emit)?;
             }
             Kind::BlockDelta if !self.finished => self.more(event.index, &piece, document, emit),
             Kind::BlockStop => self.close(emit),
