@@ -17,6 +17,17 @@ use crate::usage::Counts;
 const DELTA: &[u8] = b",\"choices\":[{\"index\":0,\"delta\":{";
 const DELTA_END: &[u8] = b"},\"finish_reason\":null}]}\n\n";
 
+/// What a thinking block still takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Thought {
+    /// Text, and a signature.
+    Text,
+    /// More of its signature.
+    Signature,
+    /// Nothing.
+    Whole,
+}
+
 /// Writes one stream.
 #[derive(Debug)]
 pub(super) struct Chunks {
@@ -28,12 +39,9 @@ pub(super) struct Chunks {
     begun: bool,
     finished: bool,
     counts: Option<Counts>,
-    /// Thinking blocks begun.
+    /// Thinking blocks begun, and what the last of them takes.
     thoughts: u32,
-    /// Whether the last of them takes more text.
-    thinks: bool,
-    /// Whether the last block is redacted.
-    redacts: bool,
+    thought: Thought,
     /// Of each tool call, whether there were arguments. As long as the decoder has calls.
     argued: Vec<bool>,
 }
@@ -49,8 +57,7 @@ impl Chunks {
             finished: false,
             counts: None,
             thoughts: 0,
-            thinks: false,
-            redacts: false,
+            thought: Thought::Whole,
             argued: Vec::new(),
         }
     }
@@ -124,15 +131,15 @@ impl Chunks {
         if text.is_empty() {
             return;
         }
-        if !std::mem::replace(&mut self.thinks, true) {
+        if self.thought != Thought::Text {
             self.thoughts += 1;
         }
-        self.redacts = false;
+        self.thought = Thought::Text;
         self.chunk(out, |out| {
             out.extend_from_slice(b"\"reasoning_content\":\"");
             text.write(out);
             out.extend_from_slice(b"\",");
-            self.thought("thinking", out);
+            self.open_thought("thinking", out);
             out.extend_from_slice(b"\"thinking\":\"");
             text.write(out);
             out.extend_from_slice(b"\"}]");
@@ -141,12 +148,15 @@ impl Chunks {
 
     /// A signature, which may come in pieces, belongs to the thinking before it and ends it.
     fn signature(&mut self, signature: Escaped<'_>, out: &mut Vec<u8>) {
-        let is_alone = self.thoughts == 0 || self.redacts;
-        self.thoughts += u32::from(is_alone);
-        self.thinks = false;
-        self.redacts = false;
+        if signature.is_empty() {
+            return;
+        }
+        if self.thought == Thought::Whole {
+            self.thoughts += 1;
+        }
+        self.thought = Thought::Signature;
         self.chunk(out, |out| {
-            self.thought("thinking", out);
+            self.open_thought("thinking", out);
             out.extend_from_slice(b"\"thinking\":\"\",\"signature\":\"");
             signature.write(out);
             out.extend_from_slice(b"\"}]");
@@ -154,11 +164,10 @@ impl Chunks {
     }
 
     fn redacted(&mut self, data: Escaped<'_>, out: &mut Vec<u8>) {
-        self.thinks = false;
-        self.redacts = true;
+        self.thought = Thought::Whole;
         self.thoughts += 1;
         self.chunk(out, |out| {
-            self.thought("redacted_thinking", out);
+            self.open_thought("redacted_thinking", out);
             out.extend_from_slice(b"\"data\":\"");
             data.write(out);
             out.extend_from_slice(b"\"}]");
@@ -166,7 +175,7 @@ impl Chunks {
     }
 
     /// Opens the list with the last block begun. Packages put list entries together by their `index`.
-    fn thought(&self, kind: &str, out: &mut Vec<u8>) {
+    fn open_thought(&self, kind: &str, out: &mut Vec<u8>) {
         let index = self.thoughts.saturating_sub(1);
         out.extend_from_slice(b"\"thinking_blocks\":[{\"index\":");
         out.extend_from_slice(itoa::Buffer::new().format(index).as_bytes());
