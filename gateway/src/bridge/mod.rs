@@ -44,7 +44,10 @@ pub struct WorkerBridge {
     /// Readable when the mailbox may hold something. In blocking mode ([`mailbox::queue`]).
     pub wake: OwnedFd,
     records: Arc<ArrayQueue<Box<RequestRecord>>>,
-    #[expect(clippy::vec_box, reason = "the boxes are what is handed on, and comes back")]
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes are what is handed on, and comes back"
+    )]
     spare: RefCell<Vec<Box<RequestRecord>>>,
     given_back: Arc<SpareQueue>,
     events: Arc<ArrayQueue<log::Event>>,
