@@ -8,6 +8,7 @@ use crate::http::h1::{Limits, parse_request};
 use crate::provider::Asker;
 use crate::route::{Route, fixture, resolve};
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 /// A route to `claude-up` for the name `requested`, from members of the key and of the model.
 pub(in crate::provider::anthropic) fn route(key: Value, model: Value, requested: &str) -> Route {
     let mut members = json!({"provider": "anthropic", "api_base": "http://up.test:8080"});
