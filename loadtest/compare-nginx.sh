@@ -49,10 +49,12 @@ cat >"$work/resources.yaml" <<RESOURCES
 _format_version: "1"
 provider_keys:
   - { display_name: mock, provider: openai, adapter: openai, api_key: sk-mock, api_base: "http://$mock/v1" }
+  - { display_name: claude, provider: anthropic, api_key: sk-mock, api_base: "http://$mock" }
 models:
   - { display_name: "mock/*", provider: openai, model_name: "*", provider_key: mock, cost: { input_per_1k: 0.001, output_per_1k: 0.002 } }
+  - { display_name: "claude/*", provider: anthropic, model_name: "*", provider_key: claude, cost: { input_per_1k: 0.001, output_per_1k: 0.002 } }
 api_keys:
-  - { display_name: perf, key_env: PERF_KEY, allowed_models: ["mock/*"] }
+  - { display_name: perf, key_env: PERF_KEY, allowed_models: ["mock/*", "claude/*"] }
 RESOURCES
 
 taskset -c 0 nginx -c "$work/nginx.conf" -p "$work" &
@@ -73,11 +75,19 @@ run() { # NAME ARGS…
     --target "sluice=http://$sluice,pid=$sluice_pid,key=sk-perf,model=mock/*" \
     --target "epoll=http://$epoll,pid=$epoll_pid,key=sk-perf,model=mock/*"
 }
+translated() { # NAME ARGS…: chat completions, relayed and translated, by one gateway in turns
+  local name=$1; shift
+  echo "== $name"
+  taskset -c 1 "$bin/sluice-loadtest" run --mock "$mock" --rounds "$rounds" "$@" --json "$out/$name.json" \
+    --target "relayed=http://$sluice,pid=$sluice_pid,key=sk-perf,model=mock/*" \
+    --target "translated=http://$sluice,pid=$sluice_pid,key=sk-perf,model=claude/*"
+}
 for scenario in $scenarios; do
   case $scenario in
     unary-*) run "$scenario" --mode unary --connections "${scenario#unary-}" --duration "$secs" --body-bytes 1000 --reply-bytes 1000 ;;
     stream-200) run "$scenario" --mode stream --streams 200 --events-per-sec 50 --stream-secs "$secs" ;;
     stream-1000) run "$scenario" --mode stream --streams 1000 --events-per-sec 30 --stream-secs "$secs" ;;
+    translated-*) translated "$scenario" --mode stream --streams "${scenario#translated-}" --events-per-sec 50 --stream-secs "$secs" ;;
     hold-*) run "$scenario" --mode hold --streams "${scenario#hold-}" --event-every-ms 2000 --secs 30 ;;
     idle-*) run "$scenario" --mode idle --connections "${scenario#idle-}" ;;
     *) echo "unknown scenario $scenario" >&2; exit 2 ;;
