@@ -13,6 +13,7 @@ mod canary;
 mod chat;
 mod cli;
 mod clocks;
+mod count_tokens;
 mod drain;
 mod endpoints;
 mod engine;
