@@ -9,10 +9,11 @@ of three kinds take turns, on one gateway that lives through all of them:
     idle       nothing is written
     neighbour  RATE changes per second below another prefix: etcd and writer work as hard, the gateway hears of none
     churn      RATE changes per second of ours: a model comes, an old one goes, and one of the rows that
-               every request needs is replaced: its model, its caller key or its provider key
+               every request needs is replaced: its model, its caller key or its provider key, which all
+               models of the store share, so that they are resolved anew
 
-Prints the table that docs/performance.md holds. BIN_DIR, ROUNDS, SECS, RATE, CONNECTIONS, KEYS and MODELS may
-be set in the environment; REQUESTS_PER_S makes the load an open loop.
+Prints the table that docs/performance.md holds. BIN_DIR, ROUNDS, SECS, RATE, CONNECTIONS, KEYS, MODELS and NEEDED
+(which of the three are replaced) may be set in the environment; REQUESTS_PER_S makes the load an open loop.
 """
 
 import base64
@@ -38,6 +39,7 @@ CONNECTIONS = os.environ.get("CONNECTIONS", "32")
 REQUESTS_PER_S = os.environ.get("REQUESTS_PER_S")
 KEYS = int(os.environ.get("KEYS", 10_000))
 MODELS = int(os.environ.get("MODELS", 1_000))
+NEEDED = os.environ.get("NEEDED", "model caller provider_key").split()
 
 ETCD, PEER, MOCK = "127.0.0.1:18179", "127.0.0.1:18180", "127.0.0.1:18190"
 PROXY, STATUS = "127.0.0.1:18170", "127.0.0.1:18198"
@@ -119,11 +121,11 @@ def provider_key(name="up"):
 
 def change(number):
     """Change `number`: three rows, one of them needed by every request."""
-    needed = [
-        ("models/mock", {**model("mock/*"), "cost": {"input_per_1k": number / 1e6, "output_per_1k": 0.002}}),
-        ("api_keys/perf", caller(CALLER, ["mock/*"], f"perf {number}")),
-        ("provider_keys/up", provider_key(f"up {number}")),
-    ][number % 3]
+    needed = {
+        "model": ("models/mock", {**model("mock/*"), "cost": {"input_per_1k": number / 1e6, "output_per_1k": 0.002}}),
+        "caller": ("api_keys/perf", caller(CALLER, ["mock/*"], f"perf {number}")),
+        "provider_key": ("provider_keys/up", provider_key(f"up {number}")),
+    }[NEEDED[number % len(NEEDED)]]
     return {f"models/p-{number}": model(f"p-{number}", "x"), f"models/p-{number - KEPT}": None,
             needed[0]: needed[1]}
 
