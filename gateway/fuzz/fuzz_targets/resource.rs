@@ -143,12 +143,25 @@ fn sealed(collection: Collection, document: &Value, plain: &Result<Decoded, Reje
     let text = json::canonical(&sealed);
     let opened = sealer.unseal_document(collection, "id", &mut sealed);
     assert_eq!(opened, Ok(count));
-    assert_eq!(&sealed, document);
+    assert_eq!(&sealed, &with_key_as_text(collection, document));
     assert_same(plain, &lenient(collection, &text, Some(&*OPENER)));
     if count > 0 {
         let unread = lenient(collection, &text, None);
         unread.expect_err("nothing sealed is used as it is");
     }
+}
+
+/// A provider key of several parts is sealed as its text, and opened as that.
+fn with_key_as_text(collection: Collection, document: &Value) -> Value {
+    let mut document = document.clone();
+    if collection == Collection::ProviderKeys
+        && let Value::Object(members) = &mut document
+        && let Some(key) = members.get_mut("api_key")
+        && key.is_object()
+    {
+        *key = Value::String(key.to_string());
+    }
+    document
 }
 
 /// Loads the row as the one entry of a resources file. What is told of it.
@@ -161,6 +174,7 @@ fn file(collection: Collection, text: &[u8]) -> Vec<String> {
         generation: 1,
         loaded_at: SystemTime::UNIX_EPOCH,
         previous: None,
+        opener: None,
     };
     match load_bytes(Path::new("resources.yaml"), &file, &context) {
         Ok(loaded) => {

@@ -14,6 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
         generation: 1,
         loaded_at: SystemTime::UNIX_EPOCH,
         previous: None,
+        opener: None,
     };
     let path = Path::new("resources.yaml");
     let loaded = match load_bytes(path, bytes, &first) {
