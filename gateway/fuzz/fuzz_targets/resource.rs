@@ -144,7 +144,10 @@ fn sealed(collection: Collection, document: &Value, plain: &Result<Decoded, Reje
     let opened = sealer.unseal_document(collection, "id", &mut sealed);
     assert_eq!(opened, Ok(count));
     assert_eq!(&sealed, &with_key_as_text(collection, document));
-    assert_same(plain, &lenient(collection, &text, Some(&*OPENER)));
+    // A key of several parts is refused without its adapter; as text it is a key like any other.
+    if plain.is_ok() {
+        assert_same(plain, &lenient(collection, &text, Some(&*OPENER)));
+    }
     if count > 0 {
         let unread = lenient(collection, &text, None);
         unread.expect_err("nothing sealed is used as it is");
