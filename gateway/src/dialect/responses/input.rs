@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use super::content::{self, unsupported};
 use super::node::{Node, Problem, optional, required};
+use super::reasoning;
 use super::tools::wrapped;
 use crate::canonical::{Marks, Part, Role, Turn};
 use crate::json::Kind;
 
-/// Items that only the service which wrote them can use: reasoning, and what its own tools did on the
-/// way to an answer that stands in the history as well.
-const LEFT_OUT: [&str; 6] = [
-    "reasoning",
+/// Items that only the service which wrote them can use: what its own tools did on the way to an
+/// answer that stands in the history as well.
+const LEFT_OUT: [&str; 5] = [
     "web_search_call",
     "file_search_call",
     "code_interpreter_call",
@@ -53,7 +53,17 @@ fn item<'b>(node: Node<'b>, turns: &mut Vec<Turn<'b>>) -> Result<(), Problem> {
             let role = required("role", role, self::role)?;
             let [content] = node.members(["content"])?;
             let parts = required("content", content, content::read)?;
-            push(role, parts, turns);
+            match turns.last_mut() {
+                Some(last) if role == Role::Assistant && only_thinks(last) => {
+                    last.parts.extend(parts)
+                }
+                _ => push(role, parts, turns),
+            }
+        }
+        "reasoning" => {
+            if let Some(part) = reasoning::read(node)? {
+                think(part, turns);
+            }
         }
         "function_call" => join(Role::Assistant, call(node, "arguments", false)?, turns),
         "custom_tool_call" => join(Role::Assistant, call(node, "input", true)?, turns),
@@ -82,6 +92,35 @@ fn join<'b>(role: Role, part: Part<'b>, turns: &mut Vec<Turn<'b>>) {
         Some(last) if last.role == role => last.parts.push(part),
         _ => push(role, vec![part], turns),
     }
+}
+
+/// Appends reasoning: it opens the message that it led to. Where calls were made before it, it stays
+/// with them, because their results come after all of them.
+fn think<'b>(part: Part<'b>, turns: &mut Vec<Turn<'b>>) {
+    match turns.last_mut() {
+        Some(last) if last.role == Role::Assistant && (starts_thinking(last) || calls(last)) => {
+            last.parts.push(part);
+        }
+        _ => push(Role::Assistant, vec![part], turns),
+    }
+}
+
+fn is_thinking(part: &Part<'_>) -> bool {
+    matches!(part, Part::Thinking { .. } | Part::RedactedThinking { .. })
+}
+
+fn starts_thinking(turn: &Turn<'_>) -> bool {
+    turn.parts.first().is_some_and(is_thinking)
+}
+
+/// Whether `turn` is an assistant's that says nothing yet.
+fn only_thinks(turn: &Turn<'_>) -> bool {
+    turn.role == Role::Assistant && turn.parts.iter().all(is_thinking)
+}
+
+fn calls(turn: &Turn<'_>) -> bool {
+    let is_call = |part: &Part<'_>| matches!(part, Part::ToolCall { .. });
+    turn.parts.iter().any(is_call)
 }
 
 /// A call; what it was made with stands in the member `name`, as JSON or, if `custom`, as a text.

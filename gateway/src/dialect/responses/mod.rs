@@ -7,6 +7,7 @@ mod failure;
 mod input;
 mod node;
 mod output;
+mod reasoning;
 mod renderer;
 mod request;
 mod stream;

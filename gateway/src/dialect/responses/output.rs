@@ -5,6 +5,7 @@
 use crate::canonical::Escaped;
 use crate::json::text::write_escaped;
 
+use super::reasoning::Opaque;
 use super::tools::unwrapped;
 
 /// Texts, names and items kept of one response, in bytes: several times what the largest models may
@@ -106,6 +107,8 @@ pub(super) struct Item {
     pub(super) call: u32,
     call_id: Box<[u8]>,
     pub(super) name: Box<[u8]>,
+    /// Of reasoning: what only the provider can read, its kind in front.
+    encrypted: Vec<u8>,
 }
 
 /// The output of one response. An item's place is its `output_index`.
@@ -143,6 +146,7 @@ impl Output {
             call: 0,
             call_id: Box::default(),
             name: Box::default(),
+            encrypted: Vec::new(),
         })
     }
 
@@ -168,6 +172,7 @@ impl Output {
             call,
             call_id: written(id),
             name: written(name),
+            encrypted: Vec::new(),
         })
     }
 
@@ -175,6 +180,17 @@ impl Output {
         self.bytes += ITEM_BYTES + item.call_id.len() + item.name.len();
         self.items.push(item);
         self.items.len() - 1
+    }
+
+    /// Whether item `at` takes more texts of `kind`: a signature ends reasoning.
+    pub(super) fn takes(&self, at: usize, kind: Kind) -> bool {
+        let item = self.items.get(at);
+        item.is_some_and(|item| item.kind == kind && !item.is_signed())
+    }
+
+    pub(super) fn is_reasoning(&self, at: usize) -> bool {
+        let item = self.items.get(at);
+        item.is_some_and(|item| item.kind == Kind::Reasoning)
     }
 
     /// Begins a part of item `at`.
@@ -197,6 +213,19 @@ impl Output {
         text.write(&mut part.text);
         self.bytes += part.text.len() - before;
         part.text.get(before..).unwrap_or_default()
+    }
+
+    /// Appends to what reasoning `at` keeps for the provider.
+    pub(super) fn keep(&mut self, at: usize, opaque: Opaque, text: Escaped<'_>) {
+        let Some(item) = self.items.get_mut(at) else {
+            return;
+        };
+        let before = item.encrypted.len();
+        if before == 0 {
+            item.encrypted.extend_from_slice(opaque.prefix().as_bytes());
+        }
+        text.write(&mut item.encrypted);
+        self.bytes += item.encrypted.len() - before;
     }
 
     /// The item of call `call`, while it is in progress.
@@ -255,7 +284,13 @@ impl Output {
             }
             part.write(out);
         }
-        out.extend_from_slice(b"]}");
+        out.push(b']');
+        if item.is_signed() {
+            out.extend_from_slice(b",\"encrypted_content\":\"");
+            out.extend_from_slice(&item.encrypted);
+            out.push(b'"');
+        }
+        out.push(b'}');
     }
 
     /// Appends all items.
@@ -270,6 +305,11 @@ impl Output {
 }
 
 impl Item {
+    /// Whether it is reasoning that has come to its end.
+    pub(super) fn is_signed(&self) -> bool {
+        !self.encrypted.is_empty()
+    }
+
     /// Ends it where it stands, with what the caller has seen of it.
     pub(super) fn abandon(&mut self) {
         self.status = Status::Incomplete;

@@ -7,6 +7,7 @@ use super::Seed;
 use super::answer::{Answer, Ending};
 use super::failure::error_event;
 use super::output::{Kind, Output, Piece, Status};
+use super::reasoning::Opaque;
 use crate::canonical::{Block, Delta, Escaped, Finish, Renderer, Reply};
 use crate::endpoint::Call;
 use crate::json::text::write_escaped;
@@ -45,8 +46,12 @@ impl ResponsesRenderer {
         let (piece, text) = match block {
             Block::Text(text) => (Piece::Text, text),
             Block::Refusal(text) => (Piece::Refusal, text),
-            Block::Thinking { text, .. } => (Piece::Summary, text),
-            Block::RedactedThinking(_) => return,
+            Block::Thinking { text, signature } => {
+                self.keep_text(Piece::Summary, text);
+                return self
+                    .keep_opaque(Opaque::Signature, signature.as_deref().unwrap_or_default());
+            }
+            Block::RedactedThinking(data) => return self.keep_opaque(Opaque::Redacted, data),
             Block::ToolCall {
                 id,
                 name,
@@ -66,19 +71,46 @@ impl ResponsesRenderer {
                 return;
             }
         };
-        if text.is_empty() {
-            return;
+        self.keep_text(piece, text);
+    }
+
+    fn keep_text(&mut self, piece: Piece, text: &str) {
+        if !text.is_empty() {
+            let mut escaped = Vec::with_capacity(text.len());
+            write_escaped(text, &mut escaped);
+            let at = self.place(piece);
+            self.output.push(at, Escaped::new(&escaped));
         }
-        write_escaped(text, &mut escaped);
-        let at = self.place(piece);
-        self.output.push(at, Escaped::new(&escaped));
+    }
+
+    fn keep_opaque(&mut self, opaque: Opaque, text: &str) {
+        if !text.is_empty() {
+            let mut escaped = Vec::with_capacity(text.len());
+            write_escaped(text, &mut escaped);
+            let at = self.reasoning(opaque);
+            self.output.keep(at, opaque, Escaped::new(&escaped));
+        }
+    }
+
+    /// The reasoning that `opaque` belongs to: the one just written, or one without a text.
+    fn reasoning(&mut self, opaque: Opaque) -> usize {
+        match self.unsigned() {
+            Some(at) if opaque == Opaque::Signature => at,
+            _ => *self.current.insert(self.output.open(Kind::Reasoning)),
+        }
+    }
+
+    /// The reasoning being written, whose signature is still to come.
+    pub(super) fn unsigned(&self) -> Option<usize> {
+        self.current
+            .filter(|at| self.output.takes(*at, Kind::Reasoning))
     }
 
     /// The item whose last part takes `piece`, opened where there is none.
     fn place(&mut self, piece: Piece) -> usize {
         let kind = kind_of(piece);
         let at = match self.current {
-            Some(at) if self.output.items.get(at).is_some_and(|it| it.kind == kind) => at,
+            Some(at) if self.output.takes(at, kind) => at,
             _ => self.output.open(kind),
         };
         self.current = Some(at);
@@ -144,8 +176,8 @@ impl Renderer for ResponsesRenderer {
             Delta::Text(text) => self.text(Piece::Text, text, out),
             Delta::Refusal(text) => self.text(Piece::Refusal, text, out),
             Delta::Thinking(text) => self.text(Piece::Summary, text, out),
-            // Only the provider can read them, and reasoning does not come back to it.
-            Delta::Signature(_) | Delta::RedactedThinking(_) => {}
+            Delta::Signature(signature) => self.signature(signature, out),
+            Delta::RedactedThinking(data) => self.redacted(data, out),
             Delta::ToolCall { index, id, name } => self.call(index, id, name, out),
             Delta::Arguments { index, json } => self.arguments(index, json, out),
             Delta::Finish(finish) => self.stop(finish, out),

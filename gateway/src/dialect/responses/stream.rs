@@ -2,6 +2,7 @@
 
 use super::answer::Ending;
 use super::output::{Kind, Piece, Status};
+use super::reasoning::Opaque;
 use super::renderer::{ResponsesRenderer, kind_of, status_of};
 use crate::canonical::{Escaped, Finish};
 
@@ -85,14 +86,10 @@ impl ResponsesRenderer {
         }
         self.start(out);
         let kind = kind_of(piece);
-        let open = self.current.and_then(|at| self.output.items.get(at));
-        if open.is_none_or(|item| item.kind != kind) {
-            self.close_current(out);
-            let at = self.output.open(kind);
-            self.current = Some(at);
-            self.item_event("response.output_item.added", at, out);
-        }
-        let Some(at) = self.current else { return };
+        let at = match self.current {
+            Some(at) if self.output.takes(at, kind) => at,
+            _ => self.begin(kind, out),
+        };
         let last = self.output.items.get(at).and_then(|item| item.parts.last());
         let last = last.map(|part| part.piece);
         if last != Some(piece) {
@@ -105,6 +102,43 @@ impl ResponsesRenderer {
             }
         }
         self.delta_event((piece, at), text, out);
+    }
+
+    /// The signature of the reasoning before it, which may come in pieces.
+    pub(super) fn signature(&mut self, signature: Escaped<'_>, out: &mut Vec<u8>) {
+        if signature.is_empty() {
+            return;
+        }
+        if !self.output.has_room(signature.raw().len()) {
+            return self.stop(Finish::Length, out);
+        }
+        self.start(out);
+        let reasoning = self.current.filter(|at| self.output.is_reasoning(*at));
+        let at = reasoning.unwrap_or_else(|| self.begin(Kind::Reasoning, out));
+        self.output.keep(at, Opaque::Signature, signature);
+    }
+
+    /// Reasoning that only the provider can read: an item of its own.
+    pub(super) fn redacted(&mut self, data: Escaped<'_>, out: &mut Vec<u8>) {
+        if data.is_empty() {
+            return;
+        }
+        if !self.output.has_room(data.raw().len()) {
+            return self.stop(Finish::Length, out);
+        }
+        self.start(out);
+        let at = self.begin(Kind::Reasoning, out);
+        self.output.keep(at, Opaque::Redacted, data);
+        self.close_current(out);
+    }
+
+    /// Begins an item that ends when something else begins.
+    fn begin(&mut self, kind: Kind, out: &mut Vec<u8>) -> usize {
+        self.close_current(out);
+        let at = self.output.open(kind);
+        self.current = Some(at);
+        self.item_event("response.output_item.added", at, out);
+        at
     }
 
     /// A call begins.

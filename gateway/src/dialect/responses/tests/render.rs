@@ -96,7 +96,11 @@ fn everything_a_model_says_is_the_same_streamed_and_whole() {
         Delta::Usage(COUNTS),
         Delta::Thinking(text("let me ")),
         Delta::Thinking(text(r"see\n")),
-        Delta::Signature(text("sig")),
+        Delta::Signature(text("si")),
+        Delta::Signature(text(r"g\u003d")),
+        Delta::RedactedThinking(text("x")),
+        Delta::Thinking(text("more")),
+        Delta::Signature(text("sig2")),
         Delta::Text(text("")),
         Delta::Text(text(r"I \ud83d\ude00")),
         Delta::Text(text("am\n")),
@@ -121,9 +125,13 @@ fn everything_a_model_says_is_the_same_streamed_and_whole() {
     let blocks = vec![
         Block::Thinking {
             text: "let me see\n".into(),
-            signature: Some("sig".into()),
+            signature: Some("sig=".into()),
         },
         Block::RedactedThinking("x".into()),
+        Block::Thinking {
+            text: "more".into(),
+            signature: Some("sig2".into()),
+        },
         Block::Text("I 😀".into()),
         Block::Text("am\n".into()),
         Block::Refusal("No.".into()),
@@ -141,18 +149,33 @@ fn everything_a_model_says_is_the_same_streamed_and_whole() {
         kinds,
         [
             "reasoning",
+            "reasoning",
+            "reasoning",
             "message",
             "function_call",
             "custom_tool_call",
             "message"
         ]
     );
+    let opaque: Vec<_> = output[..3]
+        .iter()
+        .map(|item| item["encrypted_content"].as_str().unwrap())
+        .collect();
     assert_eq!(
-        output[1]["content"][1],
+        opaque,
+        [
+            "sluice.signature:sig=",
+            "sluice.redacted:x",
+            "sluice.signature:sig2"
+        ]
+    );
+    assert_eq!(output[1]["summary"], json!([]));
+    assert_eq!(
+        output[3]["content"][1],
         json!({"type":"refusal","refusal":"No."})
     );
-    assert_eq!(output[2]["arguments"], r#"{"a":1}"#);
-    assert_eq!(output[3]["input"], "*** a\nb");
+    assert_eq!(output[4]["arguments"], r#"{"a":1}"#);
+    assert_eq!(output[5]["input"], "*** a\nb");
     assert!(output.iter().all(|item| item["status"] == "completed"));
 }
 
@@ -311,7 +334,7 @@ fn what_is_kept_of_a_stream_is_bounded() {
 
 /// One of the deltas a decoder may emit, over three calls that may have begun.
 fn any_delta() -> impl Strategy<Value = (u8, u32, String)> {
-    (0..8_u8, 0..3_u32, "[a-z\"\\\\\n é]{0,6}")
+    (0..9_u8, 0..3_u32, "[a-z\"\\\\\n é]{0,6}")
 }
 
 proptest! {
@@ -335,6 +358,7 @@ proptest! {
                 4 if begun.insert(*index) => call(*index, "c", name),
                 4 | 5 => Delta::Arguments { index: *index, json: piece },
                 6 => Delta::Usage(COUNTS),
+                7 => Delta::RedactedThinking(piece),
                 _ => Delta::Signature(piece),
             };
             renderer.delta(delta, &mut out);

@@ -355,3 +355,60 @@ proptest! {
         let _ = opened(&body);
     }
 }
+
+#[test]
+fn reasoning_goes_back_to_the_provider_that_wrote_it_in_its_place() {
+    let signed = r#"{"type":"reasoning","summary":[{"type":"summary_text","text":"let "},
+      {"type":"summary_text","text":"me"}],"encrypted_content":"sluice.signature:s\u0069g="}"#;
+    let hidden =
+        r#"{"type":"reasoning","id":"rs_2","summary":[],"encrypted_content":"sluice.redacted:xy"}"#;
+    let plain = r#"{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}]}"#;
+    let others = r#"{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}],
+      "encrypted_content":"gAAAA"},{"type":"reasoning","summary":[],"encrypted_content":null}"#;
+    let text = r#"{"role":"assistant","content":"ok"}"#;
+    let call = r#"{"type":"function_call","call_id":"c1","name":"f","arguments":"{}"}"#;
+    let result = r#"{"type":"function_call_output","call_id":"c1","output":"42"}"#;
+    let sig = r#"Thinking { text: "let me", signature: Some("sig=") }"#;
+    let redacted = r#"RedactedThinking { data: "xy" }"#;
+    let unsigned = r#"Thinking { text: "hm", signature: None }"#;
+    let cases: [(&[&str], &[&str]); 6] = [
+        (
+            &[signed, hidden, text, call, result],
+            &[
+                &format!("Assistant: {sig} | {redacted} | ok | call c1 f {{}}"),
+                "Tool: result c1 42",
+            ],
+        ),
+        (
+            &[plain, call],
+            &[&format!("Assistant: {unsigned} | call c1 f {{}}")],
+        ),
+        (&[others, text], &["Assistant: ok"]),
+        (
+            &[text, signed, call],
+            &[
+                "Assistant: ok",
+                &format!("Assistant: {sig} | call c1 f {{}}"),
+            ],
+        ),
+        (
+            &[call, signed, text],
+            &[
+                &format!("Assistant: call c1 f {{}} | {sig}"),
+                "Assistant: ok",
+            ],
+        ),
+        (
+            &[signed, text, hidden, text],
+            &[
+                &format!("Assistant: {sig} | ok | {redacted}"),
+                "Assistant: ok",
+            ],
+        ),
+    ];
+    for (items, want) in cases {
+        let body = format!(r#"{{"model":"m","input":[{}]}}"#, items.join(","));
+        let turns: Vec<String> = read(&body).turns.iter().map(brief).collect();
+        assert_eq!(turns, want, "{items:?}");
+    }
+}
