@@ -214,7 +214,8 @@ mod tests {
         assert!((0..7).all(|n| snapshot.resolve(&model_name(n)).is_some()));
         assert!((0..3).all(|n| snapshot.resolve(&covered_name(n)).is_some()));
         assert!((0..5).all(|n| snapshot.api_key(&key_hash(n)).is_some()));
-        assert!(snapshot.models().all(|model| model.provider_key.is_some()));
+        let mut models = snapshot.models();
+        assert!(models.all(|model| snapshot.provider_key(&model.provider_key_id).is_some()));
     }
 
     #[test]

@@ -54,8 +54,6 @@ pub struct Changed {
 pub struct Work {
     /// Documents decoded.
     pub decoded: u64,
-    /// Models whose reference was resolved.
-    pub resolved: u64,
     /// Entries of indexes copied because a snapshot shares them.
     pub copied: u64,
 }
@@ -251,11 +249,9 @@ impl State {
 
     /// What all changes so far cost.
     pub fn work(&self) -> Work {
-        let (copied, resolved) = self.serving.work();
         Work {
             decoded: self.decoded,
-            resolved,
-            copied,
+            copied: self.serving.copied(),
         }
     }
 

@@ -218,13 +218,16 @@ fn keys_models_and_callers_are_served_from_the_file_as_from_the_store() {
         let snapshot = load(text, env);
         let fast = snapshot.resolve("fast-chat").unwrap().model;
         assert_eq!(&*fast.id, "a35ce62a-7e17-51a6-a8a5-5d9c0c32855c");
-        let key = fast.provider_key.as_ref().unwrap();
+        let key_of = |name| {
+            let model = snapshot.resolve(name).unwrap().model;
+            snapshot.provider_key(&model.provider_key_id).unwrap()
+        };
+        let key = key_of("fast-chat");
         assert_eq!(key.api_key.expose(), "sk-$canary\u{e9} #");
         let of_store = key_of_store(&rows[0]);
         assert_eq!(key.headers, of_store.headers);
         assert!(key.body == of_store.body);
-        let aws = snapshot.resolve("~").unwrap().model.provider_key.as_ref();
-        assert_eq!(&*aws.unwrap().name, "aws: yes");
+        assert_eq!(&*key_of("~").name, "aws: yes");
         let name_of = |byte| snapshot.api_key(&[byte; 32]).unwrap().name.as_deref();
         assert_eq!(name_of(0xaa), Some("apikey-aaaaaaaaaaaaaaaa"));
         assert_eq!(name_of(0xbb), Some("0123"));

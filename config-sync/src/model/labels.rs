@@ -47,29 +47,28 @@ pub struct TargetLabels {
     pub model: Arc<str>,
     /// The row's upstream model id, `*` included.
     pub upstream_model: Arc<str>,
-    /// Id of the provider key, or `unknown`.
+    /// Id of the provider key.
     pub provider_key_id: Arc<str>,
-    /// Name of the provider key, or `unknown`.
+    /// Name of the provider key.
     pub provider_key_name: Arc<str>,
     /// Id of the model row.
     pub model_id: Arc<str>,
 }
 
 impl TargetLabels {
-    /// `key` holds the provider key's id and name.
     pub(crate) fn new(
         model_id: &Arc<str>,
         display_name: &Arc<str>,
         provider: &Arc<str>,
         upstream_model: &Arc<str>,
-        key: Option<(&Arc<str>, &Arc<str>)>,
+        (key_id, key_name): (&Arc<str>, &Arc<str>),
     ) -> Self {
         Self {
             provider: value_of(provider),
             model: value_of(display_name),
             upstream_model: value_of(upstream_model),
-            provider_key_id: key.map_or(UNKNOWN.into(), |(id, _)| value_of(id)),
-            provider_key_name: key.map_or(UNKNOWN.into(), |(_, name)| value_of(name)),
+            provider_key_id: value_of(key_id),
+            provider_key_name: value_of(key_name),
             model_id: value_of(model_id),
         }
     }
@@ -124,9 +123,7 @@ mod tests {
         let caller = CallerLabels::new(&id, None, None, None);
         assert_eq!((&*caller.team_id, &*caller.user_id), ("", ""));
         assert_eq!(&*caller.user_name, "unknown");
-        let target = TargetLabels::new(&id, &id, &id, &id, None);
-        assert_eq!(&*target.provider_key_id, "unknown");
-        assert_eq!(&*target.provider_key_name, "unknown");
+        let target = TargetLabels::new(&id, &id, &id, &id, (&id, &id));
         assert!(Arc::ptr_eq(&target.model, &id), "unchanged text is shared");
     }
 }

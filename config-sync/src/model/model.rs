@@ -46,16 +46,14 @@ pub struct Model {
     pub provider: Arc<str>,
     /// The upstream's model id; a `*` stands for what the name's `*` matched.
     pub model_name: Arc<str>,
-    /// The credential; `None` if the row names one that does not exist.
-    pub provider_key: Option<Arc<ProviderKey>>,
+    /// Id of the provider key, be it there or not: a key that is replaced changes no model.
+    pub provider_key_id: Arc<str>,
     /// Callers' addresses admitted, never empty; `None`: all.
     pub allowed_cidrs: Option<Vec<IpNet>>,
     /// Prices, where known.
     pub cost: Option<Cost>,
     /// When this row first appeared, in Unix seconds.
     pub created: i64,
-    /// Prepared label values.
-    pub labels: Arc<TargetLabels>,
     /// Deadline of unary requests in ms; `Some(0)`: none, and no further setting is asked.
     pub timeout_ms: Option<u64>,
     /// Longest gap between the chunks of a stream in ms, never 0.
@@ -84,13 +82,24 @@ impl Model {
         }
     }
 
+    /// What metrics and logs say of it with `key`.
+    pub fn labels(&self, key: &ProviderKey) -> TargetLabels {
+        TargetLabels::new(
+            &self.id,
+            &self.display_name,
+            &self.provider,
+            &self.model_name,
+            (&key.id, &key.name),
+        )
+    }
+
     /// Whether the name is a pattern.
     pub fn is_wildcard(&self) -> bool {
         self.kind == ModelKind::Direct && self.display_name.contains('*')
     }
 }
 
-/// A model as read from its document: no id yet, and its provider key not looked up.
+/// A model as read from its document: no id yet.
 #[derive(Clone, Debug)]
 pub struct ModelDocument {
     /// What callers send as `model`.
@@ -207,30 +216,21 @@ impl ModelDocument {
         Self { unenforced, ..self }
     }
 
-    /// The model under its id, with its credential and `created` in Unix seconds.
-    pub fn into_model(self, id: Arc<str>, key: Option<Arc<ProviderKey>>, created: i64) -> Model {
-        let key_names = key.as_ref().map(|key| (&key.id, &key.name));
-        let labels = TargetLabels::new(
-            &id,
-            &self.display_name,
-            &self.provider,
-            &self.model_name,
-            key_names,
-        );
+    /// The model under its id; `created` in Unix seconds.
+    pub fn into_model(self, id: Arc<str>, created: i64) -> Model {
         Model {
             id,
             display_name: self.display_name,
             kind: self.kind,
             provider: self.provider,
             model_name: self.model_name,
-            provider_key: key,
+            provider_key_id: self.provider_key_id,
             timeout_ms: self.timeout_ms,
             stream_timeout_ms: self.stream_timeout_ms,
             retries: self.retries,
             allowed_cidrs: self.allowed_cidrs,
             cost: self.cost,
             created,
-            labels: Arc::new(labels),
             rate_limit: self.rate_limit,
             cooldown: self.cooldown.unwrap_or_default(),
             background_model_check: self.background_model_check,

@@ -9,7 +9,7 @@ pub(super) fn model(id: &str, name: &str) -> Arc<Model> {
     let problems = Problems::default();
     let document = ModelDocument::read(&doc, &problems, Unknown::Refused).unwrap();
     assert!(problems.is_empty());
-    Arc::new(document.into_model(id.into(), None, 0))
+    Arc::new(document.into_model(id.into(), 0))
 }
 
 fn api_key(hash: [u8; 32], id: &str) -> ([u8; 32], Arc<ApiKey>) {

@@ -54,7 +54,6 @@ impl Rows {
         };
         let previous = Previous::of(context.previous);
         let loaded_at = unix_seconds(context.loaded_at);
-        let mut keys: HashMap<Arc<str>, Arc<ProviderKey>> = HashMap::new();
         for (entry, resource) in self.0 {
             let Some(resource) = resource else { continue };
             let id = entry.id();
@@ -62,14 +61,12 @@ impl Rows {
                 Resource::ProviderKey(document) => {
                     let key = document.into_key(id);
                     let key = shared(previous.provider_keys.get(&*key.id), key);
-                    keys.insert(Arc::clone(&key.id), Arc::clone(&key));
                     parts.provider_keys.push(key);
                 }
                 Resource::Model(document) => {
                     let before = previous.models.get(&*id);
                     let created = before.map_or(loaded_at, |model| model.created);
-                    let key = keys.get(&document.provider_key_id).cloned();
-                    let model = shared(before, document.into_model(id, key, created));
+                    let model = shared(before, document.into_model(id, created));
                     parts.models.push(model);
                 }
                 Resource::ApiKey(document) => {

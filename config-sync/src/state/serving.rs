@@ -1,4 +1,4 @@
-//! What is served: the indexes, with references and names resolved as rows change. [pure]
+//! What is served: the indexes, with names resolved as rows change. [pure]
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,24 +23,11 @@ pub const SERVED: [Collection; 3] = [
 pub(super) struct Serving {
     indexes: Indexes,
     names: Names,
-    /// By id.
-    models: HashMap<Arc<str>, ModelRow>,
-    /// Ids of models by the id of the provider key that they name, be it there or not.
-    referrers: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Under which hash a caller key was indexed, by its id.
     key_hashes: HashMap<Arc<str>, [u8; 32]>,
-    /// Models whose row or provider key changed.
-    dirty_models: BTreeSet<Arc<str>>,
     /// Names of models whose owner, or its row, may have changed.
     dirty_names: BTreeSet<Arc<str>>,
-    resolved: u64,
     changed: bool,
-}
-
-struct ModelRow {
-    document: Arc<Resource>,
-    provider_key_id: Arc<str>,
-    appeared: i64,
 }
 
 impl Serving {
@@ -74,27 +61,16 @@ impl Serving {
         self.unnote(place, before, None, reports);
         let id = &place.id;
         match place.collection {
-            Collection::ProviderKeys => {
-                self.indexes.remove_provider_key(id);
-                self.dirty_models.extend(self.referrers_of(id));
-            }
-            Collection::Models => {
-                self.drop_reference(id);
-                self.models.remove(id);
-                self.dirty_models.remove(id);
-                self.indexes.remove_model(id);
-            }
+            Collection::ProviderKeys => self.indexes.remove_provider_key(id),
+            Collection::Models => self.indexes.remove_model(id),
             Collection::ApiKeys => self.drop_api_key(id),
             other => self.indexes.remove_other(other, id),
         }
         self.changed = true;
     }
 
-    /// Resolves what changed. Tells whether the next snapshot differs from the last.
+    /// Gives names to their owners. Tells whether the next snapshot differs from the last.
     pub(super) fn finish(&mut self) -> bool {
-        for id in std::mem::take(&mut self.dirty_models) {
-            self.build_model(&id);
-        }
         for name in std::mem::take(&mut self.dirty_names) {
             let owner = self.names.owner(Collection::Models, &name);
             let model = owner.and_then(|id| self.indexes.model(id)).cloned();
@@ -114,9 +90,9 @@ impl Serving {
         Snapshot::of(generation, self.indexes.clone(), Vec::new())
     }
 
-    /// Entries copied and references resolved so far.
-    pub(super) fn work(&self) -> (u64, u64) {
-        (self.indexes.copied(), self.resolved)
+    /// Entries copied so far.
+    pub(super) fn copied(&self) -> u64 {
+        self.indexes.copied()
     }
 
     fn index(&mut self, place: &Place, resource: &Arc<Resource>, appeared: i64) {
@@ -132,21 +108,14 @@ impl Serving {
                     return;
                 }
                 self.indexes.put_provider_key(Arc::new(key));
-                self.dirty_models.extend(self.referrers_of(&id));
             }
             (Resource::Model(document), Collection::Models) => {
-                self.drop_reference(&id);
-                let provider_key_id = Arc::clone(&document.provider_key_id);
-                let referrers = self.referrers.entry(Arc::clone(&provider_key_id));
-                referrers.or_default().insert(Arc::clone(&id));
-                let row = ModelRow {
-                    document: Arc::clone(resource),
-                    provider_key_id,
-                    appeared,
-                };
-                self.models.insert(Arc::clone(&id), row);
-                self.dirty_models.insert(id);
-                return;
+                let model = (**document).clone().into_model(Arc::clone(&id), appeared);
+                if self.indexes.model(&id).is_some_and(|now| **now == model) {
+                    return;
+                }
+                self.dirty_names.insert(Arc::clone(&model.display_name));
+                self.indexes.put_model(Arc::new(model));
             }
             (Resource::ApiKey(document), Collection::ApiKeys) => {
                 let hash = document.key_hash;
@@ -165,43 +134,6 @@ impl Serving {
             }),
         }
         self.changed = true;
-    }
-
-    fn build_model(&mut self, id: &Arc<str>) {
-        let Some(row) = self.models.get(id) else {
-            return;
-        };
-        let Resource::Model(document) = &*row.document else {
-            return;
-        };
-        self.resolved += 1;
-        let key = self.indexes.provider_key(&row.provider_key_id).cloned();
-        let model = (**document)
-            .clone()
-            .into_model(Arc::clone(id), key, row.appeared);
-        if self.indexes.model(id).is_some_and(|now| **now == model) {
-            return;
-        }
-        self.dirty_names.insert(Arc::clone(&model.display_name));
-        self.indexes.put_model(Arc::new(model));
-        self.changed = true;
-    }
-
-    fn referrers_of(&self, provider_key_id: &str) -> Vec<Arc<str>> {
-        let ids = self.referrers.get(provider_key_id);
-        ids.map_or(Vec::new(), |ids| ids.iter().cloned().collect())
-    }
-
-    fn drop_reference(&mut self, model_id: &Arc<str>) {
-        let Some(row) = self.models.get(model_id) else {
-            return;
-        };
-        if let Some(ids) = self.referrers.get_mut(&row.provider_key_id) {
-            ids.remove(model_id);
-            if ids.is_empty() {
-                self.referrers.remove(&row.provider_key_id);
-            }
-        }
     }
 
     /// Takes a caller key out of the index, unless another row has come to own its hash.

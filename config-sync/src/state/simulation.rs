@@ -215,7 +215,6 @@ impl Naive {
         let mut rows: Vec<&StoredRow> = self.served.values().collect();
         rows.sort_by_key(|row| (self.rows[&*row.key].create_revision, row.key.clone()));
         let mut parts = SnapshotParts::default();
-        let mut documents = Vec::new();
         for row in rows {
             let id: Arc<str> = decode::split_key(PREFIX, &row.key).unwrap().id.into();
             let resource = decoded(row).unwrap().resource;
@@ -223,19 +222,13 @@ impl Naive {
                 let key = (**key).clone().into_key(id);
                 parts.provider_keys.push(Arc::new(key));
             } else if let Resource::Model(model) = &*resource {
-                documents.push((id, model.clone(), &row.key));
+                let created = self.appeared[&*row.key];
+                let model = model.clone().into_model(id, created);
+                parts.models.push(Arc::new(model));
             } else if let Resource::ApiKey(key) = &*resource {
                 let row = Arc::new((**key).clone().into_key(id));
                 parts.api_keys.push((key.key_hash, row));
             }
-        }
-        for (id, model, key) in documents {
-            let mut keys = parts.provider_keys.iter();
-            let found = keys.find(|key| key.id == model.provider_key_id).cloned();
-            let created = self.appeared[&**key];
-            parts
-                .models
-                .push(Arc::new(model.into_model(id, found, created)));
         }
         Snapshot::build(parts)
     }

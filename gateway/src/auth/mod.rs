@@ -86,6 +86,7 @@ mod tests {
     fn callers_are_found_by_digest_and_judged_at_the_instant_of_the_call() {
         let snapshot = fixture::snapshot(
             Vec::new(),
+            &[],
             &[
                 ("good", json!({"allowed_models": []})),
                 (

@@ -30,7 +30,7 @@ impl Exchange {
         seed: impl FnOnce() -> Seed,
         out: &mut Vec<u8>,
     ) -> Result<Self, Rejection> {
-        let adapter = adapter_for(&outbound.route.target)?;
+        let adapter = adapter_for(&outbound.route.provider_key)?;
         let call = outbound.call;
         if adapter.speaks(call.endpoint, &outbound.route.provider_key) {
             adapter.forward(outbound, body, out)?;
@@ -59,7 +59,7 @@ impl Exchange {
         if call.endpoint != Endpoint::CountTokens {
             return Ok(false);
         }
-        let adapter = adapter_for(&route.target)?;
+        let adapter = adapter_for(&route.provider_key)?;
         Ok(!adapter.speaks(call.endpoint, &route.provider_key))
     }
 

@@ -18,7 +18,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use config_sync::model::api_key::ApiKey;
-use config_sync::model::model::Model;
 use config_sync::model::provider_key::{self, ProviderKey};
 
 pub use error::{BODY_BYTES_MAX as ERROR_BODY_BYTES_MAX, ErrorAnswer};
@@ -30,7 +29,7 @@ use crate::endpoint::{Call, Endpoint};
 use crate::http::h1::RequestHead;
 use crate::json::Edits;
 use crate::rejection::Rejection;
-use crate::route::{NO_PROVIDER_KEY, Route};
+use crate::route::Route;
 use crate::short_text::ShortText;
 
 /// Who asks, beyond the body.
@@ -206,18 +205,15 @@ impl Answered<'_> {
     }
 }
 
-/// The adapter that serves `target`.
+/// The adapter that speaks to whom `key` is of.
 ///
 /// # Errors
 ///
-/// [`Rejection::ProviderUnavailable`] where the target has no key, its key no adapter, or this
-/// version does not have that adapter.
-pub fn adapter_for(target: &Model) -> Result<&'static dyn Adapter, Rejection> {
+/// [`Rejection::ProviderUnavailable`] where the key names no adapter, or this version does not have
+/// that adapter.
+pub fn adapter_for(key: &ProviderKey) -> Result<&'static dyn Adapter, Rejection> {
     use provider_key::Adapter as Family;
     let unavailable = |sentence| Err(Rejection::ProviderUnavailable(sentence));
-    let Some(key) = &target.provider_key else {
-        return unavailable(NO_PROVIDER_KEY);
-    };
     match key.adapter {
         Some(Family::Openai) => Ok(&openai::Openai),
         Some(Family::Anthropic) => Ok(&anthropic::Anthropic),
@@ -252,8 +248,7 @@ mod tests {
             (json!({"provider": "groq"}), Err("no adapter")),
         ] {
             let key = fixture::provider_key(key);
-            let target = fixture::model("m", Some(&key), json!({}));
-            let got = adapter_for(&target).map_err(|rejection| {
+            let got = adapter_for(&key).map_err(|rejection| {
                 assert_eq!(rejection.kind(), "provider_unavailable");
                 let mut out = Vec::new();
                 rejection.write_envelope(Dialect::Openai, "r", &mut out);
@@ -265,7 +260,5 @@ mod tests {
                 (got, want) => panic!("{got:?} instead of {want:?}"),
             }
         }
-        let dangling = fixture::model("m", None, json!({}));
-        assert!(adapter_for(&dangling).is_err());
     }
 }

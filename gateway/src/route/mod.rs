@@ -79,10 +79,9 @@ impl Rows {
         if found.model.kind != ModelKind::Direct {
             return Err(Rejection::ProviderUnavailable(VIRTUAL));
         }
-        let Some(provider_key) = &found.model.provider_key else {
+        let Some(target) = self.hold(snapshot, found.model) else {
             return Err(Rejection::ProviderUnavailable(NO_PROVIDER_KEY));
         };
-        let target = self.hold(found.model, provider_key);
         Ok(Route {
             target: target.model,
             provider_key: target.provider_key,

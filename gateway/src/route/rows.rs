@@ -21,7 +21,14 @@ pub type Row<T> = Rc<Arc<T>>;
 #[derive(Debug, Default)]
 pub struct Rows {
     swept: Cell<u64>,
-    by_model: RefCell<HashMap<usize, Target, PointerHash>>,
+    by_model: RefCell<HashMap<usize, Held, PointerHash>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// The last generation in which it was found to be current.
+    seen: u64,
+    target: Target,
 }
 
 /// A model with all that a request needs of it.
@@ -29,24 +36,37 @@ pub struct Rows {
 pub(super) struct Target {
     pub(super) model: Row<Model>,
     pub(super) provider_key: Row<ProviderKey>,
-    /// A copy of the model's: what a record takes along is counted on a line that this worker and
-    /// the cold side share, and no other worker.
+    /// The worker's own: what a record takes along is counted on a line that this worker and the cold
+    /// side share, and no other worker.
     pub(super) labels: Row<TargetLabels>,
 }
 
 impl Rows {
-    /// The worker's hold on `model`.
-    pub(super) fn hold(&self, model: &Arc<Model>, provider_key: &Arc<ProviderKey>) -> Target {
-        let mut held = self.by_model.borrow_mut();
+    /// The worker's hold on `model` of `snapshot`; `None` where its provider key is not there.
+    pub(super) fn hold(&self, snapshot: &Snapshot, model: &Arc<Model>) -> Option<Target> {
+        let generation = snapshot.generation();
         // As long as it is held, no other row can lie at this address.
-        let target = held.entry(Arc::as_ptr(model).addr());
-        target
-            .or_insert_with(|| Target {
-                model: Rc::new(Arc::clone(model)),
-                provider_key: Rc::new(Arc::clone(provider_key)),
-                labels: Rc::new(Arc::new(TargetLabels::clone(&model.labels))),
-            })
-            .clone()
+        let place = Arc::as_ptr(model).addr();
+        let mut held = self.by_model.borrow_mut();
+        if let Some(known) = held.get_mut(&place) {
+            // Each generation may have another key under the same id.
+            if known.seen == generation || is_key_of(&known.target, snapshot) {
+                known.seen = generation;
+                return Some(known.target.clone());
+            }
+        }
+        let key = snapshot.provider_key(&model.provider_key_id)?;
+        let target = Target {
+            model: Rc::new(Arc::clone(model)),
+            provider_key: Rc::new(Arc::clone(key)),
+            labels: Rc::new(Arc::new(model.labels(key))),
+        };
+        let known = Held {
+            seen: generation,
+            target: target.clone(),
+        };
+        held.insert(place, known);
+        Some(target)
     }
 
     /// Lets go of rows that are not in `snapshot`. Requests under way keep theirs.
@@ -59,8 +79,16 @@ impl Rows {
             current.is_some_and(|current| Arc::ptr_eq(current, model))
         };
         let mut held = self.by_model.borrow_mut();
-        held.retain(|_, target| is_current(&target.model));
+        held.retain(|_, Held { target, .. }| {
+            is_current(&target.model) && is_key_of(target, snapshot)
+        });
     }
+}
+
+/// Whether the key of `target` is still the one of its id.
+fn is_key_of(target: &Target, snapshot: &Snapshot) -> bool {
+    let current = snapshot.provider_key(&target.model.provider_key_id);
+    current.is_some_and(|current| Arc::ptr_eq(current, &target.provider_key))
 }
 
 #[cfg(test)]
@@ -71,27 +99,49 @@ mod tests {
     use super::*;
     use crate::route::fixture;
 
+    fn snapshot(generation: u64, model: &Arc<Model>, key: Option<&Arc<ProviderKey>>) -> Snapshot {
+        Snapshot::build(SnapshotParts {
+            generation,
+            models: vec![Arc::clone(model)],
+            provider_keys: key.into_iter().cloned().collect(),
+            ..SnapshotParts::default()
+        })
+    }
+
     #[test]
     fn requests_share_the_workers_own_count_and_rows_that_left_the_snapshot_are_let_go() {
         let rows = Rows::default();
         let key = fixture::provider_key(json!({}));
-        let model = fixture::model("m", Some(&key), json!({}));
+        let model = fixture::model("m", json!({}));
+        let first = snapshot(1, &model, Some(&key));
         let before = (Arc::strong_count(&model), Arc::strong_count(&key));
-        let held: Vec<Target> = (0..3).map(|_| rows.hold(&model, &key)).collect();
+        let held: Vec<Target> = (0..3).map(|_| rows.hold(&first, &model).unwrap()).collect();
         let counts = (Arc::strong_count(&model), Arc::strong_count(&key));
         assert_eq!(counts, (before.0 + 1, before.1 + 1));
-        assert!(!Arc::ptr_eq(&held[0].labels, &model.labels));
-        assert_eq!(**held[0].labels, *model.labels);
+        assert_eq!(&*held[0].labels.provider_key_id, "pk");
 
-        rows.sweep(&fixture::snapshot(vec![Arc::clone(&model)], &[]));
+        rows.sweep(&first);
         assert_eq!(rows.by_model.borrow().len(), 1);
-        let another = Snapshot::build(SnapshotParts {
-            generation: 2,
-            models: vec![fixture::model("m", Some(&key), json!({}))],
-            ..SnapshotParts::default()
-        });
-        rows.sweep(&another);
+        rows.sweep(&snapshot(2, &fixture::model("m", json!({})), Some(&key)));
         assert!(rows.by_model.borrow().is_empty());
         assert_eq!(*held[2].model.display_name, *"m");
+    }
+
+    #[test]
+    fn a_key_that_is_replaced_serves_with_the_next_generation_and_one_that_left_no_more() {
+        let rows = Rows::default();
+        let model = fixture::model("m", json!({}));
+        let [old, new] =
+            ["sk-old", "sk-new"].map(|key| fixture::provider_key(json!({"api_key": key})));
+        let key_in = |generation, key: Option<&Arc<ProviderKey>>| {
+            let target = rows.hold(&snapshot(generation, &model, key), &model);
+            target.map(|target| target.provider_key.api_key.expose().to_owned())
+        };
+        assert_eq!(key_in(1, Some(&old)).as_deref(), Some("sk-old"));
+        assert_eq!(key_in(2, Some(&new)).as_deref(), Some("sk-new"));
+        assert_eq!(key_in(3, None), None);
+        assert_eq!(key_in(4, Some(&old)).as_deref(), Some("sk-old"));
+        rows.sweep(&snapshot(5, &model, Some(&new)));
+        assert!(rows.by_model.borrow().is_empty(), "the old key is let go");
     }
 }

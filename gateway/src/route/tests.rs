@@ -12,16 +12,17 @@ use crate::endpoint::models;
 fn world() -> (Snapshot, Arc<ApiKey>) {
     let key = fixture::provider_key(json!({}));
     let office = json!({"allowed_cidrs": ["10.0.0.0/8", "fd00::/8"]});
+    let office_gone = json!({"allowed_cidrs": ["10.0.0.0/8"], "provider_key_id": "gone"});
     let rows = vec![
-        fixture::model("open", Some(&key), json!({})),
-        fixture::model("office", Some(&key), office.clone()),
-        fixture::model("dangling", None, json!({})),
-        fixture::model("dangling-office", None, office),
-        fixture::model("other", Some(&key), json!({})),
-        fixture::model("w/*", Some(&key), json!({"model_name": "v2-*"})),
+        fixture::model("open", json!({})),
+        fixture::model("office", office),
+        fixture::model("dangling", json!({"provider_key_id": "gone"})),
+        fixture::model("dangling-office", office_gone),
+        fixture::model("other", json!({})),
+        fixture::model("w/*", json!({"model_name": "v2-*"})),
     ];
     let allowed = json!({"allowed_models": ["open", "office", "dangling*", "w/*", "nowhere"]});
-    let snapshot = fixture::snapshot(rows, &[("sk-1", allowed)]);
+    let snapshot = fixture::snapshot(rows, &[&key], &[("sk-1", allowed)]);
     let caller = snapshot.api_keys().next().unwrap().clone();
     (snapshot, caller)
 }

@@ -106,7 +106,7 @@ mod tests {
             ),
         ];
         for (fields, total, (first, gap, withheld)) in cases {
-            let model = fixture::model("m", None, fields.clone());
+            let model = fixture::model("m", fields.clone());
             let unary = Clocks::of(&model, &deployment(), false);
             let wanted = total.map(Duration::from_millis);
             assert_eq!((unary.total, unary.head), (wanted, wanted), "{fields}");

@@ -21,9 +21,7 @@ fn with(extra: &Value) -> Value {
 fn accepted(extra: &Value) -> Model {
     let (document, said) = read_as(&with(extra), Unknown::Refused);
     assert_eq!(said, Vec::<String>::new(), "{extra}");
-    document
-        .unwrap()
-        .into_model("m1".into(), None, 1_760_000_000)
+    document.unwrap().into_model("m1".into(), 1_760_000_000)
 }
 
 #[test]
@@ -55,7 +53,7 @@ fn everything_that_may_be_set_is_read() {
         })
     );
     assert_eq!(model.created, 1_760_000_000);
-    assert_eq!(&*model.labels.upstream_model, "gpt");
+    assert_eq!((&*model.model_name, &*model.provider_key_id), ("gpt", "k1"));
 }
 
 #[test]
@@ -90,7 +88,7 @@ fn the_capture_takes_the_place_of_the_first_star() {
     let doc = json!({"display_name": "a/*", "provider": "openai", "provider_key_id": "k"});
     let (document, said) = read_as(&doc, Unknown::Refused);
     assert!(said.is_empty(), "{said:?}");
-    let model = document.unwrap().into_model("m".into(), None, 0);
+    let model = document.unwrap().into_model("m".into(), 0);
     assert_eq!(model.upstream_model(Some("b")).concat(), "b");
 }
 

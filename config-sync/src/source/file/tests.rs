@@ -78,10 +78,14 @@ fn a_good_file_becomes_a_snapshot() {
     let model = snapshot.resolve("fast-chat").unwrap().model;
     assert_eq!(&*model.id, "a35ce62a-7e17-51a6-a8a5-5d9c0c32855c");
     assert_eq!(model.created, 1_760_000_000);
-    let provider_key = model.provider_key.as_ref().unwrap();
+    let provider_key = snapshot.provider_key(&model.provider_key_id).unwrap();
     assert_eq!(provider_key.api_key.expose(), "sk-canary-upstream");
     assert_eq!(provider_key.adapter, Some(Adapter::Openai));
-    assert_eq!(&*model.labels.provider_key_name, "main");
+    let labels = model.labels(provider_key);
+    assert_eq!(
+        (&*labels.provider_key_name, &*labels.model),
+        ("main", "fast-chat")
+    );
     let wildcard = snapshot.resolve("openai/o3").unwrap();
     assert_eq!(
         wildcard.model.upstream_model(wildcard.capture).concat(),
@@ -406,7 +410,7 @@ fn a_reload_shares_what_did_not_change_and_keeps_created() {
     assert_eq!((&*changed.model_name, changed.created), ("gpt-5", 100));
     assert!(Arc::ptr_eq(
         first.provider_keys().next().unwrap(),
-        changed.provider_key.as_ref().unwrap()
+        second.provider_key(&changed.provider_key_id).unwrap()
     ));
     let renamed = GOOD.replace("fast-chat", "quick-chat");
     let third = load_text(&renamed, Some(&second), 300).unwrap().snapshot;

@@ -55,7 +55,7 @@ fn item<'b>(node: Node<'b>, turns: &mut Vec<Turn<'b>>) -> Result<(), Problem> {
             let parts = required("content", content, content::read)?;
             match turns.last_mut() {
                 Some(last) if role == Role::Assistant && only_thinks(last) => {
-                    last.parts.extend(parts)
+                    last.parts.extend(parts);
                 }
                 _ => push(role, parts, turns),
             }

@@ -20,8 +20,8 @@ pub(crate) fn provider_key(extra: Value) -> Arc<ProviderKey> {
     Arc::new(read.into_key("pk".into()))
 }
 
-/// A model with id `m-<name>`, created at 1700000000, from `extra` members.
-pub(crate) fn model(name: &str, key: Option<&Arc<ProviderKey>>, extra: Value) -> Arc<Model> {
+/// A model with id `m-<name>` and provider key `pk`, created at 1700000000, from `extra` members.
+pub(crate) fn model(name: &str, extra: Value) -> Arc<Model> {
     let base = serde_json::json!({
         "display_name": name, "provider": "openai", "model_name": "gpt-up", "provider_key_id": "pk",
     });
@@ -31,12 +31,17 @@ pub(crate) fn model(name: &str, key: Option<&Arc<ProviderKey>>, extra: Value) ->
     assert!(problems.is_empty(), "{:?}", problems.into_vec());
     Arc::new(
         read.unwrap()
-            .into_model(format!("m-{name}").into(), key.cloned(), 1_700_000_000),
+            .into_model(format!("m-{name}").into(), 1_700_000_000),
     )
 }
 
-/// A snapshot with `models` and caller keys: plaintext and document members beside `key_hash`.
-pub(crate) fn snapshot(models: Vec<Arc<Model>>, callers: &[(&str, Value)]) -> Snapshot {
+/// A snapshot with `models`, their keys, and caller keys: plaintext and document members beside
+/// `key_hash`.
+pub(crate) fn snapshot(
+    models: Vec<Arc<Model>>,
+    provider_keys: &[&Arc<ProviderKey>],
+    callers: &[(&str, Value)],
+) -> Snapshot {
     let api_keys = callers
         .iter()
         .enumerate()
@@ -53,6 +58,7 @@ pub(crate) fn snapshot(models: Vec<Arc<Model>>, callers: &[(&str, Value)]) -> Sn
     Snapshot::build(SnapshotParts {
         generation: 1,
         models,
+        provider_keys: provider_keys.iter().copied().cloned().collect(),
         api_keys: api_keys.collect(),
         ..SnapshotParts::default()
     })

@@ -168,13 +168,13 @@ fn a_virtual_model_has_no_upstream_of_its_own() {
             "semantic.routes[0].target"
         ]
     );
-    let model = document.into_model("m".into(), None, 1);
+    let model = document.into_model("m".into(), 1);
     assert_eq!((&*model.provider, &*model.model_name), ("", ""));
     assert_eq!(
         (model.timeout_ms, model.stream_timeout_ms, model.retries),
         (Some(0), Some(7), Some(2))
     );
-    assert!(model.provider_key.is_none() && !model.is_wildcard());
+    assert!(model.provider_key_id.is_empty() && !model.is_wildcard());
 }
 
 #[test]

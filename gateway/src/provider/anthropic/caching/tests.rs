@@ -61,7 +61,7 @@ fn nothing_is_marked_where_the_caller_has_or_nothing_may_be() {
 
 #[test]
 fn a_model_says_whether_and_for_how_long() {
-    let marker_of = |extra| marker(&fixture::model("m", None, extra));
+    let marker_of = |extra| marker(&fixture::model("m", extra));
     assert!(marker_of(json!({})).is_none());
     assert!(marker_of(json!({"auto_prompt_caching": {"enabled": false}})).is_none());
     let hour = marker_of(json!({"auto_prompt_caching": {"enabled": true, "ttl": "1h"}})).unwrap();

@@ -22,11 +22,11 @@ pub(in crate::provider::anthropic) fn route(key: Value, model: Value, requested:
         .as_object_mut()
         .unwrap()
         .extend(model.as_object().unwrap().clone());
-    let exact = fixture::model("team", Some(&key), exact);
+    let exact = fixture::model("team", exact);
     let wild = json!({"provider": "anthropic", "model_name": "*"});
-    let wild = fixture::model("w/*", Some(&key), wild);
+    let wild = fixture::model("w/*", wild);
     let caller = json!({"allowed_models": ["*"]});
-    let snapshot = fixture::snapshot(vec![exact, wild], &[("sk-caller-canary", caller)]);
+    let snapshot = fixture::snapshot(vec![exact, wild], &[&key], &[("sk-caller-canary", caller)]);
     let caller = snapshot.api_keys().next().unwrap();
     resolve(&snapshot, caller, requested, [192, 0, 2, 1].into()).unwrap()
 }
@@ -39,7 +39,7 @@ pub(in crate::provider::anthropic) fn sent(
     write: impl FnOnce(&Outbound<'_>, &mut Vec<u8>) -> Result<(), Rejection>,
 ) -> Result<(String, String), Rejection> {
     let caller = json!({"allowed_models": ["*"], "team_id": "t-7"});
-    let snapshot = fixture::snapshot(Vec::new(), &[("sk-caller-canary", caller)]);
+    let snapshot = fixture::snapshot(Vec::new(), &[], &[("sk-caller-canary", caller)]);
     let head = format!(
         "POST {} HTTP/1.1\r\nHost: gw\r\nX-Api-Key: sk-caller-canary\r\nCookie: c\r\n{fields}\r\n",
         call.endpoint.label()

@@ -13,9 +13,9 @@ use crate::route::{fixture, resolve};
 /// What is sent for `conversation` of a Messages caller.
 fn sent(key: Value, conversation: &Conversation<'_>) -> Result<String, Rejection> {
     let key = fixture::provider_key(key);
-    let model = fixture::model("team", Some(&key), json!({}));
+    let model = fixture::model("team", json!({}));
     let caller = json!({"allowed_models": ["*"]});
-    let snapshot = fixture::snapshot(vec![model], &[("sk-caller-canary", caller)]);
+    let snapshot = fixture::snapshot(vec![model], &[&key], &[("sk-caller-canary", caller)]);
     let caller = snapshot.api_keys().next().unwrap();
     let stream = conversation.stream;
     let body = format!(r#"{{"model":"team","messages":[],"max_tokens":1,"stream":{stream}}}"#);

@@ -12,10 +12,10 @@ use crate::route::{fixture, resolve};
 /// What is sent for a caller's `body` with caller header `fields`.
 fn sent(key: Value, endpoint: Endpoint, fields: &str, body: &[u8]) -> Result<Vec<u8>, Rejection> {
     let key = fixture::provider_key(key);
-    let exact = fixture::model("team", Some(&key), json!({}));
-    let wild = fixture::model("w/*", Some(&key), json!({"model_name": "*"}));
+    let exact = fixture::model("team", json!({}));
+    let wild = fixture::model("w/*", json!({"model_name": "*"}));
     let caller = json!({"allowed_models": ["*"], "team_id": "t-7"});
-    let snapshot = fixture::snapshot(vec![exact, wild], &[("sk-caller-canary", caller)]);
+    let snapshot = fixture::snapshot(vec![exact, wild], &[&key], &[("sk-caller-canary", caller)]);
     let caller = snapshot.api_keys().next().unwrap();
     let call = parse(endpoint, body).unwrap();
     let route = resolve(&snapshot, caller, &call.model, [192, 0, 2, 1].into()).unwrap();

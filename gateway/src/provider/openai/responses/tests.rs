@@ -21,9 +21,9 @@ fn call() -> Call {
 
 fn route() -> Route {
     let key = fixture::provider_key(json!({}));
-    let model = fixture::model("team", Some(&key), json!({}));
+    let model = fixture::model("team", json!({}));
     let callers = [("sk", json!({"allowed_models": ["*"]}))];
-    let snapshot = fixture::snapshot(vec![model], &callers);
+    let snapshot = fixture::snapshot(vec![model], &[&key], &callers);
     let caller = snapshot.api_keys().next().unwrap();
     resolve(&snapshot, caller, "team", [192, 0, 2, 1].into()).unwrap()
 }
