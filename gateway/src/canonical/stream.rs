@@ -78,6 +78,11 @@ pub trait Renderer: fmt::Debug {
     /// Appends the events for one delta; often none or several.
     fn delta(&mut self, delta: Delta<'_>, out: &mut Vec<u8>);
 
+    /// Why the caller's protocol cannot show what was said, once it cannot: the stream has failed.
+    fn failure(&self) -> Option<Rejection> {
+        None
+    }
+
     /// Appends what ends a complete stream.
     fn end(&mut self, out: &mut Vec<u8>);
 
@@ -103,6 +108,10 @@ impl Translated {
         }
     }
 
+    fn check(&self) -> Result<(), Rejection> {
+        self.renderer.failure().map_or(Ok(()), Err)
+    }
+
     fn end(&mut self, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.ended, true) {
             self.renderer.end(out);
@@ -118,6 +127,7 @@ impl StreamReader for Translated {
         let renderer = &mut self.renderer;
         let mut emit = |delta: Delta<'_>| renderer.delta(delta, out);
         let seen = self.decoder.event(event, &mut emit)?;
+        self.check()?;
         if seen == Seen::Comment {
             out.extend_from_slice(COMMENT);
         }
@@ -131,6 +141,7 @@ impl StreamReader for Translated {
         let renderer = &mut self.renderer;
         self.decoder
             .finish(&mut |delta| renderer.delta(delta, out))?;
+        self.check()?;
         self.end(out);
         Ok(())
     }

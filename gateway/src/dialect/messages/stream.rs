@@ -1,5 +1,7 @@
 //! An answer as its caller sees it: whole, or as the events of a message. [pure]
 
+use std::borrow::Cow;
+
 use super::blocks::{Blocks, TooMuchWaits};
 use super::names::Names;
 use super::reply::{self, Byline, Said};
@@ -8,11 +10,6 @@ use crate::dialect::{Dialect, Seed};
 use crate::json::text::write_escaped;
 use crate::rejection::Rejection;
 use crate::usage::Counts;
-
-/// Ends a stream whose upstream let too much wait behind an unfinished call.
-const TOO_MUCH_WAITS: &[u8] = b"event: error\ndata: {\"type\":\"error\",\"error\":{\
-\"type\":\"api_error\",\"message\":\"the upstream left a tool call unfinished \
-while too much came after it\"}}\n\n";
 
 /// Shows the answer to one request. Thinking is left out ([`reply::write`] says why).
 #[derive(Debug)]
@@ -34,6 +31,8 @@ enum Stage {
     Begun,
     /// The model stopped: all blocks have ended.
     Finished,
+    /// Too much waits behind a call that is not finished.
+    Choked,
     /// Nothing more may be said.
     Over,
 }
@@ -156,17 +155,23 @@ impl Renderer for Shown {
         match self.stage {
             Stage::Fresh => self.begin(out),
             Stage::Begun => {}
-            Stage::Finished | Stage::Over => return,
+            Stage::Finished | Stage::Choked | Stage::Over => return,
         }
         if self.said(delta, out).is_err() {
-            out.extend_from_slice(TOO_MUCH_WAITS);
-            self.stage = Stage::Over;
+            self.stage = Stage::Choked;
             self.blocks = Blocks::default();
         }
     }
 
+    fn failure(&self) -> Option<Rejection> {
+        let detail = "upstream event: too much after a tool call that is not finished";
+        (self.stage == Stage::Choked).then_some(Rejection::Decode {
+            detail: Cow::Borrowed(detail),
+        })
+    }
+
     fn end(&mut self, out: &mut Vec<u8>) {
-        if self.stage == Stage::Over {
+        if matches!(self.stage, Stage::Choked | Stage::Over) {
             return;
         }
         if self.stage == Stage::Fresh {

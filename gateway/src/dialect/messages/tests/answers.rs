@@ -285,7 +285,16 @@ fn too_much_behind_an_unfinished_call_fails_the_stream_once() {
         let mut steps = vec![begun(0, "a", "f"), begun(1, "b", "g")];
         steps.extend(std::iter::repeat_n(more, 5));
         steps.extend([arguments(0, "{}"), Step::Finish(Finish::Stop)]);
-        let message = streamed(&steps);
+        let mut shown = renderer("");
+        let mut out = Vec::new();
+        for step in &steps {
+            show(&mut *shown, step, &mut out);
+        }
+        let failure = shown.failure().unwrap();
+        shown.end(&mut out);
+        shown.cut(&failure, "req-1", &mut out);
+        shown.end(&mut out);
+        let message = validate(&out);
         assert_eq!(message.error.unwrap()["error"]["type"], "api_error");
         assert_eq!(message.stop_reason, None);
     }
