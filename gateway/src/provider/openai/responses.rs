@@ -23,11 +23,12 @@ use crate::usage::Meter;
 
 /// Reads the body of an answer with status success.
 ///
-/// A response whose `status` is `failed` is an answer like others: it tells the caller all there is.
+/// A response whose `status` is `failed` is an answer like others, unless it repeats a credential: it
+/// tells the caller all there is.
 ///
 /// # Errors
 ///
-/// [`Rejection::Upstream`] where there is an error and no response, [`Rejection::Decode`] where it is
+/// [`Rejection::Upstream`] where there is an error and no response that may be shown, [`Rejection::Decode`] where it is
 /// no response.
 pub(super) fn read<'c>(
     call: &'c Call,
@@ -39,6 +40,9 @@ pub(super) fn read<'c>(
     let response = response.map_err(|problem| Rejection::Decode {
         detail: Cow::Owned(format!("upstream body: {problem}")),
     })?;
+    if response.error.is_some() && error::tells_secrets(body, &route.provider_key) {
+        return Err(error::in_band(body, &route.provider_key));
+    }
     if !response.has_output {
         return Err(match response.error {
             Some(_) => error::in_band(body, &route.provider_key),

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::bridge::record::UsageSource;
+use crate::dialect::Dialect;
 use crate::endpoint::{Endpoint, parse};
 use crate::http::sse::{EVENT_BYTES_MAX, EventScanner};
 use crate::provider::{Seen, StreamReader};
@@ -208,6 +209,23 @@ fn a_whole_answer_is_read() {
     assert_eq!(answered.usage.source, UsageSource::Estimated);
     // Seven bytes written.
     assert_eq!((answered.usage.prompt, answered.usage.completion), (2, 2));
+}
+
+#[test]
+fn a_response_that_failed_is_shown_unless_it_repeats_a_credential() {
+    let (call, route) = (call(), route());
+    let body = |message: &str| {
+        let error = json!({"code": "server_error", "message": message});
+        json!({"id": "r", "status": "failed", "error": error, "output": []}).to_string()
+    };
+    let answered = read(&call, &route, body("sorry").as_bytes());
+    assert_eq!(answered.unwrap().finish_reason.as_deref(), Some("failed"));
+    let told = body("bad key sk-up-canary");
+    let rejection = read(&call, &route, told.as_bytes()).unwrap_err();
+    let mut out = Vec::new();
+    rejection.write_envelope(Dialect::Openai, "r", &mut out);
+    let out = String::from_utf8(out).unwrap();
+    assert!(!out.contains("canary") && rejection.kind() == "upstream_error", "{out}");
 }
 
 #[test]
