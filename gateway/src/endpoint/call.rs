@@ -168,17 +168,17 @@ impl Fields {
     fn finish(self, endpoint: Endpoint, body: Span) -> Result<Call, Fault> {
         let missing = |field| Fault::field(field, "missing field");
         let (model, model_span) = self.model.ok_or_else(|| missing("model"))?;
-        let prompt_bytes = match (self.prompt, endpoint) {
-            (Some(bytes), _) => [self.instructions, self.tools]
-                .into_iter()
-                .flatten()
-                .fold(bytes, u64::saturating_add),
+        match (self.prompt, endpoint) {
             (None, Endpoint::ChatCompletions | Endpoint::Messages | Endpoint::CountTokens) => {
                 return Err(missing("messages"));
             }
             (None, Endpoint::Embeddings) => return Err(missing("input")),
-            (None, _) => 0,
-        };
+            _ => {}
+        }
+        let prompt_bytes = [self.prompt, self.instructions, self.tools]
+            .into_iter()
+            .flatten()
+            .fold(0, u64::saturating_add);
         let usage_ask = self.usage_ask.unwrap_or(UsageAsk::Absent {
             insert_at: body.end - 1,
         });

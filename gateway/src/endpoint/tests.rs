@@ -235,6 +235,8 @@ fn the_prompt_text_is_counted_in_bytes_of_utf8() {
             assert_eq!(call.prompt_bytes, want, "{body}");
         }
     }
+    let body = br#"{"model":"m","instructions":"be brief"}"#;
+    assert_eq!(parse(Endpoint::Responses, body).unwrap().prompt_bytes, 8);
 }
 
 #[test]
