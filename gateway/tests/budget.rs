@@ -27,6 +27,7 @@ use gateway::http::sse::{EVENT_BYTES_MAX, EventScanner};
 use gateway::provider::{Asker, Exchange, Outbound, Seen};
 use gateway::route::{Route, Rows};
 
+const CHAT: &str = "/v1/chat/completions";
 /// Allocations of one unary request, from the bytes of its head to those of its answer.
 const PER_REQUEST_MAX: u64 = 2;
 /// Allocations of a stream beside those of its events.
@@ -84,10 +85,12 @@ const RESOURCES: &str = r#"
 _format_version: "1"
 provider_keys:
   - {display_name: main, provider: openai, adapter: openai, api_key: sk-up, api_base: "http://up.test/v1"}
+  - {display_name: other, provider: anthropic, api_key: sk-up, api_base: "http://up.test"}
 models:
   - {display_name: fast, provider: openai, model_name: gpt, provider_key: main}
+  - {display_name: claude, provider: anthropic, model_name: claude-up, provider_key: other}
 api_keys:
-  - {display_name: bot, key_env: KEY, allowed_models: ["fast"]}
+  - {display_name: bot, key_env: KEY, allowed_models: ["fast", "claude"]}
 "#;
 
 fn snapshot() -> Snapshot {
@@ -107,9 +110,9 @@ fn body(stream: bool) -> Vec<u8> {
         .into_bytes()
 }
 
-fn head(body: &[u8]) -> Vec<u8> {
+fn head(path: &str, body: &[u8]) -> Vec<u8> {
     format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway.test\r\nuser-agent: OpenAI/Python 1.99.1\r\n\
+        "POST {path} HTTP/1.1\r\nhost: gateway.test\r\nuser-agent: OpenAI/Python 1.99.1\r\n\
          accept: application/json\r\naccept-encoding: gzip, deflate\r\nauthorization: Bearer sk-caller\r\n\
          x-stainless-lang: python\r\nx-stainless-os: Linux\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n",
@@ -157,7 +160,7 @@ fn admit(
 fn a_request_stays_within_its_allocations() {
     let (snapshot, rows) = (snapshot(), Rows::default());
     let body = body(false);
-    let head = head(&body);
+    let head = head(CHAT, &body);
     let answer = br#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Hello there"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}"#;
     let answer_head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: r1\r\ncontent-length: {}\r\n\r\n",
@@ -203,7 +206,7 @@ fn event(number: usize) -> String {
 fn an_event_of_a_stream_allocates_nothing_once_the_stream_is_under_way() {
     let snapshot = snapshot();
     let body = body(true);
-    let head = head(&body);
+    let head = head(CHAT, &body);
     let mut request = Vec::with_capacity(16 * 1024);
     let rows = Rows::default();
     let (_, call, route, mut exchange) = admit((&snapshot, &rows), &head, &body, &mut request);
@@ -249,6 +252,88 @@ fn an_event_of_a_stream_allocates_nothing_once_the_stream_is_under_way() {
     assert!(
         opening + first <= PER_STREAM_MAX,
         "{opening} + {first}, budget {PER_STREAM_MAX}"
+    );
+}
+
+/// Relays `opening`, then a thousand of what `delta` gives, from an upstream that speaks the caller's
+/// protocol. Gives what the opening and the first event allocated, and what the others did.
+fn relayed(path: &str, body: &str, opening: &[&str], delta: fn(usize) -> String) -> (u64, u64) {
+    let snapshot = snapshot();
+    let head = head(path, body.as_bytes());
+    let (mut request, mut out) = (Vec::with_capacity(16 * 1024), Vec::with_capacity(16 * 1024));
+    let rows = Rows::default();
+    let ways = (&snapshot, &rows);
+    let (_, call, route, mut exchange) = admit(ways, &head, body.as_bytes(), &mut request);
+    let mut scanner = EventScanner::new(EVENT_BYTES_MAX);
+    let mut reader = exchange.stream(&call, &route);
+    let mut take = |text: &str| {
+        out.clear();
+        let end = scanner.next_event(text.as_bytes()).expect("an event");
+        let end = end.expect("a whole event");
+        let seen = reader
+            .event(&text.as_bytes()[..end], &mut out)
+            .expect("read");
+        assert!(
+            seen != Seen::Content || out == text.as_bytes(),
+            "byte for byte"
+        );
+        seen
+    };
+    let events: Vec<String> = (0..1001).map(delta).collect();
+    let ((), first) = allocations(|| {
+        opening.iter().for_each(|event| _ = take(event));
+        take(&events[0]);
+    });
+    let (seen, rest) = allocations(|| {
+        let seen = events[1..].iter().map(|event| take(event));
+        seen.filter(|seen| *seen == Seen::Content).count()
+    });
+    assert_eq!(seen, 1000);
+    (first, rest)
+}
+
+#[test]
+fn relayed_events_of_messages_and_responses_allocate_nothing_either() {
+    let messages = relayed(
+        "/v1/messages",
+        r#"{"model":"claude","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#,
+        &[
+            concat!(
+                "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",",
+                "\"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude-up\",\"content\":[],",
+                "\"stop_reason\":null,\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n"
+            ),
+            concat!(
+                "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,",
+                "\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n"
+            ),
+        ],
+        |number| {
+            let data = serde_json::json!({"type": "content_block_delta", "index": 0,
+                "delta": {"type": "text_delta", "text": format!("w{number:04}\n\"")}});
+            format!("event: content_block_delta\ndata: {data}\n\n")
+        },
+    );
+    let responses = relayed(
+        "/v1/responses",
+        r#"{"model":"fast","stream":true,"input":"hi"}"#,
+        &[concat!(
+            "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,",
+            "\"response\":{\"id\":\"resp_1\",\"object\":\"response\",\"status\":\"in_progress\",",
+            "\"model\":\"gpt\",\"output\":[],\"usage\":null}}\n\n"
+        )],
+        |number| {
+            let data = serde_json::json!({"type": "response.output_text.delta", "item_id": "msg_1",
+                "sequence_number": number + 4, "output_index": 0, "content_index": 0,
+                "delta": format!("w{number:04}\n\""), "logprobs": []});
+            format!("event: response.output_text.delta\ndata: {data}\n\n")
+        },
+    );
+    println!("allocations of the opening, and of 1000 events: {messages:?} {responses:?}");
+    assert_eq!(
+        (messages.1, responses.1),
+        (0, 0),
+        "allocations of 1000 events"
     );
 }
 
