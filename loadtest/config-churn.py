@@ -120,11 +120,13 @@ def provider_key(name="up"):
 
 
 def change(number):
-    """Change `number`: three rows, one of them needed by every request."""
+    """Change `number`: three rows, one of them needed by every request. Names of users and keys are few, because each
+    is a series of the metrics for ever."""
+    name = number % 7
     needed = {
         "model": ("models/mock", {**model("mock/*"), "cost": {"input_per_1k": number / 1e6, "output_per_1k": 0.002}}),
-        "caller": ("api_keys/perf", caller(CALLER, ["mock/*"], f"perf {number}")),
-        "provider_key": ("provider_keys/up", provider_key(f"up {number}")),
+        "caller": ("api_keys/perf", caller(CALLER, ["mock/*"], f"perf {name}")),
+        "provider_key": ("provider_keys/up", provider_key(f"up {name}")),
     }[NEEDED[number % len(NEEDED)]]
     return {f"models/p-{number}": model(f"p-{number}", "x"), f"models/p-{number - KEPT}": None,
             needed[0]: needed[1]}
