@@ -3,6 +3,7 @@
 pub mod counter;
 pub mod dns;
 pub mod domain;
+pub mod health;
 pub mod histogram;
 pub mod log;
 pub mod mailbox;
