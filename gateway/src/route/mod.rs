@@ -1,6 +1,7 @@
 //! From a requested name to the target that serves it. [pure]
 
 mod rows;
+pub mod select;
 #[cfg(test)]
 mod tests;
 
