@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use failure::{CheckOutcome, Failure, FailureClass, Reason};
 pub use target::{
-    Cooled, DEGRADED_AFTER, DOWN_AFTER, Grade, HealthState, HealthView, InFlight, Latency,
+    Cooled, DEGRADED_AFTER, DOWN_AFTER, Grade, HealthState, HealthView, Held, InFlight, Latency,
     TargetHealth,
 };
 

@@ -302,13 +302,16 @@ impl TargetHealth {
     }
 }
 
+/// What is shared by all workers, in the hands of one: its requests change the worker's own count.
+pub type Held<T> = Rc<Arc<T>>;
+
 /// An attempt under way. Counts from its making until it is dropped: for a stream, at its end.
 #[derive(Debug)]
-pub struct InFlight(Rc<Arc<TargetHealth>>);
+pub struct InFlight(Held<TargetHealth>);
 
 impl InFlight {
-    /// One attempt more. `target` is the worker's own hold, so that workers share no other count.
-    pub fn enter(target: &Rc<Arc<TargetHealth>>) -> Self {
+    /// One attempt more.
+    pub fn enter(target: &Held<TargetHealth>) -> Self {
         target.load.in_flight.fetch_add(1, Relaxed);
         Self(Rc::clone(target))
     }

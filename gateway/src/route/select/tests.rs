@@ -12,7 +12,7 @@ use super::*;
 use crate::bridge::health::{HealthState, Latency};
 
 /// A routing block as an operator writes it.
-pub(super) fn routing(block: Value) -> Routing {
+pub(super) fn routing(block: &Value) -> Routing {
     let document = json!({"display_name": "g", "routing": block});
     let problems = Problems::default();
     let read = ModelDocument::read(&document, &problems, Unknown::Refused);
@@ -24,7 +24,7 @@ pub(super) fn routing(block: Value) -> Routing {
 }
 
 /// The group `g`; models called `x...` do not exist, and the price is the digit in a name.
-pub(super) fn plan(block: Value) -> Plan {
+pub(super) fn plan(block: &Value) -> Plan {
     let offer = |name: &str| {
         let digit = name.chars().find_map(|c| c.to_digit(10));
         let price = digit.map(f64::from);
@@ -100,7 +100,7 @@ impl Caller<'_> {
 }
 
 fn group(strategy: &str, targets: &Value) -> Plan {
-    plan(json!({"strategy": strategy, "targets": targets}))
+    plan(&json!({"strategy": strategy, "targets": targets}))
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn addresses_drop_targets_and_unknown_models_are_named() {
 
 #[test]
 fn a_group_without_targets_has_none() {
-    let mut empty = routing(json!({"targets": [{"model": "a"}]}));
+    let mut empty = routing(&json!({"targets": [{"model": "a"}]}));
     empty.targets.clear();
     let plan = Plan::new(&"g".into(), &empty, |_| None);
     assert_eq!(Caller::default().names(&plan), Err(NoTarget::Empty));
@@ -231,7 +231,7 @@ fn the_healthiest_are_kept_before_the_list_is_cut() {
         }
         let mut caller = Caller::default();
         caller.samples.states = states.to_vec();
-        let got = caller.names(&plan(block));
+        let got = caller.names(&plan(&block));
         let case = format!("{states:?}, {max_fallbacks:?}, {availability}");
         assert_eq!(got, want.map(str::to_owned), "{case}");
     }
@@ -268,7 +268,7 @@ fn tiers_that_cannot_be_reached_take_no_turns() {
     let block = json!({"strategy": "round_robin", "max_fallbacks": 1, "targets": [
         {"model": "a", "priority": 1}, {"model": "b", "priority": 1}, {"model": "c"}, {"model": "d"},
     ]});
-    let plan = plan(block);
+    let plan = plan(&block);
     let mut caller = Caller::default();
     assert_eq!(caller.firsts(&plan, 3), "a b a");
     caller.samples.states = vec![HealthState::Cooling; 2];

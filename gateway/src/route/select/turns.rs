@@ -94,12 +94,12 @@ mod tests {
     #[test]
     fn a_tier_goes_on_while_its_targets_and_weights_stay() {
         let mut turns = Turns::default();
-        let first = plan(targets(&[("a", 1, 1), ("b", 2, 1), ("c", 1, 0)]));
+        let first = plan(&targets(&[("a", 1, 1), ("b", 2, 1), ("c", 1, 0)]));
         for tier in turns.of(&first) {
             tier.requests = 7;
         }
         let requests = |turns: &mut Turns, list: &[(&str, u32, i32)]| -> Vec<u64> {
-            let states = turns.of(&plan(targets(list))).iter();
+            let states = turns.of(&plan(&targets(list))).iter();
             states.map(|tier| tier.requests).collect()
         };
         let same = [("a", 1, 1), ("c", 1, 0), ("b", 2, 1)];
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn groups_that_left_the_snapshot_are_forgotten() {
         let mut turns = Turns::default();
-        let group = plan(targets(&[("a", 1, 0), ("b", 1, 0)]));
+        let group = plan(&targets(&[("a", 1, 0), ("b", 1, 0)]));
         turns.of(&group)[0].requests = 7;
         turns.retain(|name| name == "g");
         assert_eq!(turns.of(&group)[0].requests, 7);
@@ -130,7 +130,7 @@ mod tests {
         let mut turns = Turns::default();
         let offer = |_: &str| None;
         let named = |name: usize| {
-            let routing = super::super::tests::routing(targets(&[("a", 1, 0)]));
+            let routing = super::super::tests::routing(&targets(&[("a", 1, 0)]));
             Plan::new(&name.to_string().into(), &routing, offer)
         };
         for name in 0..=GROUPS_MAX {

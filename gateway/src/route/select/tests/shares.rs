@@ -179,7 +179,7 @@ proptest! {
         if let Some(max) = max_fallbacks {
             block["max_fallbacks"] = json!(max);
         }
-        let plan = plan(block);
+        let plan = plan(&block);
         let states = [HealthState::Healthy, HealthState::Cooling, HealthState::Unhealthy];
         let state = |at: usize| states[usize::from(targets[at].2)];
         let mut caller = Caller { key: &key, ..Caller::default() };
