@@ -8,8 +8,8 @@ use config_sync::model::routing::{HashSource, Routing, Strategy, Target, WhenAll
 
 use super::ring::Ring;
 
-/// Most targets of a group; further ones are never tried. Bounds what a consistent hash keeps: 1.6 MB
-/// per group and worker at the limit, 100 KB for up to 64 targets.
+/// Most targets of a group; further ones are never tried. Bounds what a consistent hash keeps:
+/// 1.8 MB per group at the limit, at most 210 KB with up to 64 targets, usually 100 KB or less.
 pub const TARGETS_MAX: usize = 1_024;
 
 // Positions are 16 bits wide.

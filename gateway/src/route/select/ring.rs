@@ -5,8 +5,8 @@
 
 /// Points of a target per unit of its weight.
 const POINTS_PER_UNIT: u64 = 160;
-/// Most units of a tier of up to as many targets, that is 10,240 points of 10 bytes. Larger tiers have
-/// one unit per target at least.
+/// Most units of a tier, that is 10,240 points of 10 bytes, and up to one more for each target whose
+/// weight is too small for any.
 const UNITS_MAX: u64 = 64;
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -144,5 +144,16 @@ mod tests {
             assert_eq!(ring.walk(key.as_bytes()).filter(|at| *at == 1).count(), 320);
         }
         assert_eq!(Ring::new(&[]).walk(b"a").count(), 0);
+    }
+
+    #[test]
+    fn a_key_on_a_point_belongs_to_it() {
+        let ring = Ring::new(&[(0, "a", 1), (1, "b", 1)]);
+        for (owner, name) in [(0, "a"), (1, "b")] {
+            for point in 0..160_u32 {
+                let key = [name.as_bytes(), &[0], &point.to_le_bytes()].concat();
+                assert_eq!(ring.walk(&key).next(), Some(owner), "{name}, {point}");
+            }
+        }
     }
 }

@@ -107,6 +107,30 @@ fn a_target_that_cools_down_leaves_its_keys_to_those_behind_it() {
 }
 
 #[test]
+fn a_list_that_is_cut_begins_as_the_whole_one() {
+    let weighted = |max_fallbacks: Option<u32>| {
+        let weights = [1, 2, 1, 3, 1].into_iter().enumerate();
+        let targets =
+            weights.map(|(at, weight)| json!({"model": format!("a{at}"), "weight": weight}));
+        let targets: Vec<Value> = targets.collect();
+        let mut block = json!({"strategy": "consistent_hash", "targets": targets});
+        if let Some(max) = max_fallbacks {
+            block["max_fallbacks"] = json!(max);
+        }
+        plan(&block)
+    };
+    let (whole, cut) = (weighted(None), weighted(Some(2)));
+    for key in keys().take(500) {
+        let mut caller = Caller {
+            key: &key,
+            ..Caller::default()
+        };
+        let want = caller.positions(&whole).unwrap();
+        assert_eq!(caller.positions(&cut).unwrap(), want[..3]);
+    }
+}
+
+#[test]
 fn load_settles_by_weight() {
     let plan = weighted("least_busy", &[1, 2, 5]);
     let mut caller = Caller::default();
