@@ -5,6 +5,7 @@ pub mod dns;
 pub mod domain;
 pub mod health;
 pub mod histogram;
+pub mod limits;
 pub mod log;
 pub mod mailbox;
 pub mod record;

@@ -1,0 +1,265 @@
+//! Everything that is counted for one subject. [bridge]
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use config_sync::model::rate_limit::RateLimit;
+
+use super::window::{Field, Window};
+
+/// The counts of one subject, on a cache line of their own. Limits are no part of it: they come with
+/// each request, so that a changed limit applies to what was counted before.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Bucket {
+    windows: [Window; Field::ALL.len()],
+    in_flight: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+// A receipt has a bit for each field.
+const _: () = assert!(Field::ALL.len() <= 8);
+
+/// What a limit is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Dimension {
+    /// Requests in a window.
+    Requests,
+    /// Tokens in a window.
+    Tokens,
+    /// Requests in flight.
+    Concurrency,
+}
+
+/// Why a bucket does not admit a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Full {
+    /// What there is too much of.
+    pub dimension: Dimension,
+    /// Seconds to the end of the violated window, at least 1. Of [`Dimension::Concurrency`]: 1.
+    pub retry_after_secs: u32,
+}
+
+const NO_SLOT: Full = Full {
+    dimension: Dimension::Concurrency,
+    retry_after_secs: 1,
+};
+
+/// A limit and what is left of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Room {
+    /// The limit.
+    pub limit: u64,
+    /// What is left, 0 when more was counted than the limit.
+    pub remaining: u64,
+    /// Seconds until all of it is left again, at least 1; 0 where it depends on other requests.
+    pub reset_secs: u32,
+}
+
+/// When a request was admitted and what it is taken to cost until its tokens are known.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Charge {
+    /// Unix ms of the admission.
+    pub at_ms: u64,
+    /// Tokens reserved; 0: tokens are charged when they are known, and then only.
+    pub tokens: u64,
+}
+
+/// What one request has counted in one bucket, to be given back to that bucket.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[must_use = "a slot that is not released is never free again"]
+pub struct Receipt {
+    /// Windows counted in; bits are by number of the field.
+    counted: u8,
+    /// Those of them that were one ahead of the request's clock.
+    ahead: u8,
+    /// Whether a slot is taken.
+    slot: bool,
+}
+
+impl Receipt {
+    fn note(&mut self, field: Field, window: u64, at_ms: u64) {
+        let bit = 1 << field as u8;
+        self.counted |= bit;
+        if window > field.window_at(at_ms) {
+            self.ahead |= bit;
+        }
+    }
+
+    /// The window of `field` that was counted in, if any.
+    fn window(self, field: Field, at_ms: u64) -> Option<u64> {
+        let bit = 1 << field as u8;
+        let ahead = u64::from(self.ahead & bit != 0);
+        (self.counted & bit != 0).then(|| field.window_at(at_ms) + ahead)
+    }
+}
+
+impl Bucket {
+    /// Whether a request would be admitted now: concurrency first, then tokens, then requests, the
+    /// smallest window first. Reads only, so that callers over their limit cost the others nothing.
+    ///
+    /// # Errors
+    ///
+    /// The first limit that is reached. A limit of 0 always is.
+    pub fn check(&self, limits: &RateLimit, now_ms: u64) -> Result<(), Full> {
+        if let Some(slots) = limits.concurrency
+            && self.in_flight.load(Relaxed) >= slots
+        {
+            return Err(NO_SLOT);
+        }
+        for field in Field::TOKENS.into_iter().chain(Field::REQUESTS) {
+            if let Some(limit) = field.of(limits) {
+                let seen = self.window(field).read(field, now_ms);
+                if seen.count >= limit.min(field.count_max()) {
+                    return Err(full(field, seen.window, now_ms));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts a request, in the order of [`Bucket::check`]: takes a slot, adds `charge.tokens` to
+    /// the tokens and one to each window of requests. All or nothing: what was counted before a
+    /// limit was found reached is taken back. Meanwhile another request may find it counted and be
+    /// refused, so that in a race fewer may be admitted than fit, and never more.
+    ///
+    /// # Errors
+    ///
+    /// The first limit that is reached; nothing is counted then.
+    pub fn take(&self, limits: &RateLimit, charge: Charge) -> Result<Receipt, Full> {
+        let mut receipt = Receipt::default();
+        if let Some(slots) = limits.concurrency {
+            self.take_slot(slots)?;
+            receipt.slot = true;
+        }
+        let tokens = Field::TOKENS.map(|field| (field, charge.tokens));
+        let requests = Field::REQUESTS.map(|field| (field, 1));
+        for (field, amount) in tokens.into_iter().chain(requests) {
+            let Some(limit) = field.of(limits) else {
+                continue;
+            };
+            let window = self.window(field);
+            match window.admit(field, limit, amount, charge.at_ms) {
+                Ok(window) => receipt.note(field, window, charge.at_ms),
+                Err(seen) => {
+                    self.undo(receipt, charge);
+                    return Err(full(field, seen.window, charge.at_ms));
+                }
+            }
+        }
+        Ok(receipt)
+    }
+
+    fn take_slot(&self, slots: u32) -> Result<(), Full> {
+        let taken = self
+            .in_flight
+            .fetch_update(Relaxed, Relaxed, |taken| (taken < slots).then(|| taken + 1));
+        taken.map(|_| ()).map_err(|_| NO_SLOT)
+    }
+
+    /// Takes back everything that [`Bucket::take`] counted, as far as its windows are not over.
+    pub fn undo(&self, receipt: Receipt, charge: Charge) {
+        self.take_off(&Field::REQUESTS, receipt, charge.at_ms, 1);
+        self.refund(receipt, charge);
+        self.release(receipt);
+    }
+
+    /// Takes back the reserved tokens, as far as their windows are not over.
+    pub fn refund(&self, receipt: Receipt, charge: Charge) {
+        if charge.tokens > 0 {
+            self.take_off(&Field::TOKENS, receipt, charge.at_ms, charge.tokens);
+        }
+    }
+
+    /// Frees the slot. Once per receipt.
+    pub fn release(&self, receipt: Receipt) {
+        if receipt.slot {
+            let before = self.in_flight.fetch_sub(1, Relaxed);
+            debug_assert!(before > 0, "a slot is freed once");
+        }
+    }
+
+    /// Puts `tokens` in the place of what was reserved. Once per receipt.
+    ///
+    /// In a window that is not over the reservation is replaced. Where another window has begun
+    /// since, only what `tokens` has more than was reserved is charged, to that one; without a
+    /// reservation that is all of `tokens`.
+    pub fn settle(&self, receipt: Receipt, charge: Charge, tokens: u64, now_ms: u64) {
+        if tokens == charge.tokens {
+            return;
+        }
+        for field in Field::TOKENS {
+            if let Some(window) = receipt.window(field, charge.at_ms) {
+                let counts = self.window(field);
+                counts.settle(field, window, charge.tokens, tokens, now_ms);
+            }
+        }
+    }
+
+    /// What is left of the limit of `field`, if there is one.
+    pub fn room(&self, field: Field, limits: &RateLimit, now_ms: u64) -> Option<Room> {
+        let limit = field.of(limits)?;
+        let seen = self.window(field).read(field, now_ms);
+        Some(Room {
+            limit,
+            remaining: limit.saturating_sub(seen.count),
+            reset_secs: field.ends_in_secs(seen.window, now_ms),
+        })
+    }
+
+    /// How many more requests may be in flight, if that is limited.
+    pub fn slots(&self, limits: &RateLimit) -> Option<Room> {
+        let limit = u64::from(limits.concurrency?);
+        let taken = u64::from(self.in_flight.load(Relaxed));
+        Some(Room {
+            limit,
+            remaining: limit.saturating_sub(taken),
+            reset_secs: 0,
+        })
+    }
+
+    /// Whether it holds nothing that matters at `now_ms` or after: no slot, no count of a window
+    /// that is not over.
+    pub fn is_idle(&self, now_ms: u64) -> bool {
+        let is_past = |field: Field| self.window(field).is_past(field, now_ms);
+        !self.is_occupied() && Field::ALL.into_iter().all(is_past)
+    }
+
+    /// Whether a slot is taken.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0
+    }
+
+    fn take_off(&self, fields: &[Field], receipt: Receipt, at_ms: u64, amount: u64) {
+        for field in fields {
+            if let Some(window) = receipt.window(*field, at_ms) {
+                self.window(*field).take_off(*field, window, amount);
+            }
+        }
+    }
+
+    fn window(&self, field: Field) -> &Window {
+        let [rps, rpm, rph, rpd, tpm, tpd] = &self.windows;
+        match field {
+            Field::Rps => rps,
+            Field::Rpm => rpm,
+            Field::Rph => rph,
+            Field::Rpd => rpd,
+            Field::Tpm => tpm,
+            Field::Tpd => tpd,
+        }
+    }
+}
+
+fn full(field: Field, window: u64, now_ms: u64) -> Full {
+    let dimension = match field {
+        Field::Rps | Field::Rpm | Field::Rph | Field::Rpd => Dimension::Requests,
+        Field::Tpm | Field::Tpd => Dimension::Tokens,
+    };
+    Full {
+        dimension,
+        retry_after_secs: field.ends_in_secs(window, now_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests;
