@@ -26,6 +26,7 @@ pub mod client_type;
 pub mod dialect;
 pub mod endpoint;
 pub mod json;
+pub mod limit;
 pub mod rejection;
 pub mod request_id;
 pub mod rewrite;

@@ -1,0 +1,137 @@
+//! Admission of a request by all its layers, or by none. [pure]
+
+use std::sync::Arc;
+
+use config_sync::model::rate_limit::RateLimit;
+
+use super::buckets::{Buckets, Hold};
+use super::claim::Claim;
+use super::few::Few;
+use super::headroom::Headroom;
+use super::key;
+use super::permit::Permit;
+use super::policies::{Part, Policy, PolicyName};
+use crate::bridge::limits::{Charge, Dimension, Full};
+
+/// Why a request is not admitted. Nothing was counted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limited {
+    /// What there is too much of.
+    pub dimension: Dimension,
+    /// Seconds to the end of the violated window, at least 1. Of [`Dimension::Concurrency`]: 1.
+    pub retry_after_secs: u32,
+    /// The policy that refused, if it was one.
+    pub policy: Option<Arc<PolicyName>>,
+    /// What is left of all limits that apply.
+    pub headroom: Headroom,
+}
+
+/// A limit that applies to a request.
+struct Layer<'a> {
+    bucket: Hold,
+    limits: &'a RateLimit,
+    policy: Option<&'a Policy>,
+}
+
+impl Buckets {
+    /// Admits a request with one target: by the key's limits, the model's, then by policies. A
+    /// request without any limit is always admitted, and nothing shared is read for it.
+    ///
+    /// # Errors
+    ///
+    /// The first limit reached; then nothing is counted anywhere.
+    pub fn admit(&self, claim: &Claim<'_>, now_ms: u64) -> Result<Permit, Limited> {
+        self.admit_part(claim, Part::Whole, now_ms)
+    }
+
+    /// Admits a request for a group, once: by the key's limits, the group's own, then by the
+    /// policies that do not depend on the model.
+    ///
+    /// # Errors
+    ///
+    /// As [`Buckets::admit`].
+    pub fn admit_caller(&self, claim: &Claim<'_>, now_ms: u64) -> Result<Permit, Limited> {
+        self.admit_part(claim, Part::Caller, now_ms)
+    }
+
+    /// Admits one of a group's targets: by the model's limits, then by the policies that depend on
+    /// the model.
+    ///
+    /// # Errors
+    ///
+    /// As [`Buckets::admit`]; the next target may be admitted.
+    pub fn admit_target(&self, claim: &Claim<'_>, now_ms: u64) -> Result<Permit, Limited> {
+        self.admit_part(claim, Part::Target, now_ms)
+    }
+
+    fn admit_part(&self, claim: &Claim<'_>, part: Part, now_ms: u64) -> Result<Permit, Limited> {
+        let layers = self.layers(claim, part, now_ms);
+        let charge = Charge {
+            at_ms: now_ms,
+            tokens: claim.tokens,
+        };
+        if layers.is_empty() {
+            return Ok(Permit::new(charge));
+        }
+        // First all are read: a caller over its limit writes to no line that others count on.
+        for layer in layers.iter() {
+            if let Err(full) = layer.bucket.check(layer.limits, now_ms) {
+                return Err(limited(full, layer, &layers, now_ms));
+            }
+        }
+        let mut permit = Permit::new(charge);
+        for layer in layers.iter() {
+            if let Err(full) = permit.take(&layer.bucket, layer.limits) {
+                permit.give_back();
+                return Err(limited(full, layer, &layers, now_ms));
+            }
+        }
+        Ok(permit)
+    }
+
+    /// The limits that apply, in the order in which they answer.
+    fn layers<'a>(&self, claim: &Claim<'a>, part: Part, now_ms: u64) -> Few<Layer<'a>> {
+        let mut layers = Few::default();
+        let mut push = |key: &str, limits, policy| {
+            // Where the table has no room the request goes uncounted, which the table counts.
+            if let Some(bucket) = self.hold(key, now_ms) {
+                layers.push(Layer {
+                    bucket,
+                    limits,
+                    policy,
+                });
+            }
+        };
+        let mut buffer = self.key.borrow_mut();
+        if part.has_caller()
+            && let Some((limits, key)) = claim.key.zip(claim.subject.api_key)
+        {
+            push(key, limits, None);
+        }
+        let group = claim.group.filter(|_| part.has_caller());
+        let target = claim.target.filter(|_| part.has_target());
+        for model in [group, target].into_iter().flatten() {
+            let key = key::of_model(model.display_name, &mut buffer);
+            push(key, model.limits, None);
+        }
+        let subject = &claim.subject;
+        claim.policies.for_each(subject, part, now_ms, |policy| {
+            if let Some(key) = policy.key.of(subject, &mut buffer) {
+                push(key, &policy.limits, Some(policy));
+            }
+        });
+        layers
+    }
+}
+
+fn limited(full: Full, layer: &Layer<'_>, layers: &Few<Layer<'_>>, now_ms: u64) -> Limited {
+    let rooms = layers
+        .iter()
+        .map(|layer| Headroom::of(&layer.bucket, layer.limits, now_ms));
+    Limited {
+        dimension: full.dimension,
+        retry_after_secs: full.retry_after_secs,
+        policy: layer.policy.map(|policy| Arc::clone(policy.name())),
+        headroom: rooms.fold(Headroom::default(), Headroom::and),
+    }
+}
