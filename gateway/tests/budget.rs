@@ -11,6 +11,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use config_sync::snapshot::Snapshot;
@@ -24,6 +25,7 @@ use gateway::dialect::Seed;
 use gateway::endpoint::{self, Call, Routed};
 use gateway::http::h1::{self, Limits, Method, RequestHead};
 use gateway::http::sse::{EVENT_BYTES_MAX, EventScanner};
+use gateway::limit::{Buckets, Claim, Policies};
 use gateway::provider::{Asker, Exchange, Outbound, Seen};
 use gateway::route::{Route, Rows};
 
@@ -93,10 +95,31 @@ api_keys:
   - {display_name: bot, key_env: KEY, allowed_models: ["fast", "claude"]}
 "#;
 
+const LIMITED: &str = r#"
+_format_version: "1"
+provider_keys:
+  - {display_name: main, provider: openai, adapter: openai, api_key: sk-up, api_base: "http://up.test/v1"}
+models:
+  - {display_name: fast, provider: openai, model_name: gpt, provider_key: main, rate_limit: {rpm: 100000, concurrency: 9}}
+api_keys:
+  - {display_name: bot, key_env: KEY, allowed_models: ["fast"], team_id: t, user_id: u, rate_limit: {rps: 3, tpm: 100000}}
+rate_limit_policies:
+  - {name: team, scope: team, scope_ref: t, window: day, max_requests: 100000}
+  - name: users
+    limits: {rpd: 100000, concurrency: 9}
+    group_by: [member, model]
+    conditions: [{dimension: model_name, operator: "~~", value: "^fa"}]
+    schedules: [{timezone: Europe/Berlin, days_of_week: [sat], start_time: "00:00", end_time: "24:00"}]
+"#;
+
 fn snapshot() -> Snapshot {
+    load(RESOURCES)
+}
+
+fn load(resources: &str) -> Snapshot {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("r.yaml");
-    std::fs::write(&path, RESOURCES).unwrap();
+    std::fs::write(&path, resources).unwrap();
     let env = |_: &str| Some("sk-caller".to_owned());
     load_file(&path, &env, 1, SystemTime::now())
         .unwrap()
@@ -335,6 +358,29 @@ fn relayed_events_of_messages_and_responses_allocate_nothing_either() {
         (0, 0),
         "allocations of 1000 events"
     );
+
+#[test]
+fn limits_of_known_buckets_allocate_nothing_whether_they_admit_or_refuse() {
+    let snapshot = load(LIMITED);
+    let key = snapshot.api_keys().next().expect("a key");
+    let model = snapshot.model_names().next().expect("a model");
+    let policies = Policies::of(&snapshot);
+    let buckets = Buckets::new(Arc::default());
+    let claim = Claim::new(&policies, key).to(model).reserving(50);
+    let second = |number: u64| {
+        (0..4).map(move |_| number * 1_000).map(|now_ms| {
+            let admitted = buckets.admit(&claim, now_ms);
+            let admitted = admitted.map(|mut permit| permit.settle(70, now_ms));
+            admitted.is_ok()
+        })
+    };
+    // A second admits three.
+    let (first, learning) = allocations(|| second(1).filter(|admitted| *admitted).count());
+    let (later, known) = allocations(|| second(2).filter(|admitted| *admitted).count());
+    println!("allocations of four admissions: {learning}, then {known}");
+    assert_eq!((first, later), (3, 3));
+    assert!(learning > 0, "the counter counts");
+    assert_eq!(known, 0, "allocations of known buckets");
 }
 
 /// What a typical request leaves behind.

@@ -19,7 +19,8 @@ pub struct Permit {
     taken: Few<Taken>,
     charge: Charge,
     headroom: Headroom,
-    is_final: bool,
+    is_settled: bool,
+    keeps_reservation: bool,
 }
 
 /// What was counted in one bucket.
@@ -36,7 +37,8 @@ impl Permit {
             taken: Few::default(),
             charge,
             headroom: Headroom::default(),
-            is_final: false,
+            is_settled: false,
+            keeps_reservation: false,
         }
     }
 
@@ -62,7 +64,7 @@ impl Permit {
     /// the place of what was reserved. The first call counts, later ones do nothing. What was left
     /// uncounted when a reserved window ended is charged to the one at `now_ms`.
     pub fn settle(&mut self, tokens: u64, now_ms: u64) {
-        if std::mem::replace(&mut self.is_final, true) {
+        if std::mem::replace(&mut self.is_settled, true) {
             return;
         }
         for Taken { bucket, receipt } in self.taken.iter() {
@@ -70,15 +72,16 @@ impl Permit {
         }
     }
 
-    /// What was reserved stays charged if the tokens never become known: for a request that was sent
-    /// and may have been answered.
+    /// What was reserved stays charged if the permit is dropped before the tokens are known: for a
+    /// request that was sent and may have been answered. It may still be settled.
     pub fn keep_reservation(&mut self) {
-        self.is_final = true;
+        self.keeps_reservation = true;
     }
 
     /// Takes back everything that was counted, as if the request had not been: for one that a
-    /// guardrail refuses.
+    /// guardrail refuses. Not after [`Permit::settle`].
     pub fn give_back(mut self) {
+        debug_assert!(!self.is_settled, "what was settled is spent");
         for Taken { bucket, receipt } in self.taken.iter() {
             bucket.undo(*receipt, self.charge);
         }
@@ -88,9 +91,10 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        let refunds = !self.is_settled && !self.keeps_reservation;
         for Taken { bucket, receipt } in self.taken.iter() {
             bucket.release(*receipt);
-            if !self.is_final {
+            if refunds {
                 bucket.refund(*receipt, self.charge);
             }
         }
