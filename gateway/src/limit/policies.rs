@@ -85,7 +85,7 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Those of `snapshot`. Takes milliseconds for hundreds of policies: not for each request.
+    /// Those of `snapshot`. Copies every text and pattern: once per generation, not per request.
     pub fn of(snapshot: &Snapshot) -> Self {
         let rows = snapshot.others(Collection::RateLimitPolicies);
         let mut rows: Vec<(&str, &RateLimitPolicy)> = rows

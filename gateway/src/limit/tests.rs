@@ -85,6 +85,23 @@ fn the_first_exceeded_layer_answers_and_none_is_charged() {
 }
 
 #[test]
+fn a_refused_request_writes_to_no_bucket() {
+    let buckets = buckets();
+    let key = fixture::api_key(json!({"rate_limit": {"rps": 5, "concurrency": 5}}));
+    let model = fixture::model("fast", &json!({"rps": 5, "rpd": 1}));
+    let policies = Policies::default();
+    let claim = Claim::new(&policies, &key).to(&model);
+    let admitted = buckets.admit(&claim, 0).unwrap();
+    // Words of seconds that are over: whoever counts there and takes it back leaves another word.
+    let words =
+        || ["k0", "model:fast"].map(|key| format!("{:?}", buckets.hold(key, 5_000).unwrap()));
+    let before = words();
+    buckets.admit(&claim, 5_000).unwrap_err();
+    assert_eq!(words(), before);
+    drop(admitted);
+}
+
+#[test]
 fn a_later_layer_that_fills_in_between_leaves_the_earlier_ones_as_they_were() {
     // What another worker may do between the look and the count.
     let buckets = buckets();

@@ -274,6 +274,7 @@ fn no_more_are_in_flight_than_there_are_slots_and_all_leave() {
                     };
                     admitted.fetch_add(1, Relaxed);
                     assert!(in_flight.fetch_add(1, Relaxed) < SLOTS);
+                    std::thread::yield_now();
                     in_flight.fetch_sub(1, Relaxed);
                     bucket.release(receipt);
                 }
