@@ -358,6 +358,7 @@ fn relayed_events_of_messages_and_responses_allocate_nothing_either() {
         (0, 0),
         "allocations of 1000 events"
     );
+}
 
 #[test]
 fn limits_of_known_buckets_allocate_nothing_whether_they_admit_or_refuse() {
