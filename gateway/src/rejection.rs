@@ -11,6 +11,8 @@ mod tests;
 
 use std::borrow::Cow;
 
+use crate::limit::Limited;
+
 /// Seconds a caller is asked to stay away when the gateway is full: long enough to shed a spike.
 const OVERLOAD_RETRY_SECS: u32 = 1;
 
@@ -51,6 +53,10 @@ pub enum Rejection {
     IpRestricted,
     /// The target cannot be served by this gateway; the sentence says why.
     ProviderUnavailable(&'static str),
+    /// No target of the group may be tried now.
+    AllUnavailable { retry_after_secs: u32 },
+    /// A limit of the caller, its model or a policy is reached.
+    RateLimited(Box<Limited>),
     /// The target's provider has no such endpoint.
     NotImplemented,
     /// The stored upstream settings cannot be used; the sentence names the setting.
@@ -155,7 +161,11 @@ impl Rejection {
             Self::Config { .. } | Self::Internal { .. } => 500,
             Self::NotImplemented => 501,
             Self::Transport { .. } | Self::Decode { .. } | Self::StreamAborted => 502,
-            Self::ProviderUnavailable(_) | Self::Overloaded | Self::Draining => 503,
+            Self::RateLimited(_) => 429,
+            Self::ProviderUnavailable(_)
+            | Self::AllUnavailable { .. }
+            | Self::Overloaded
+            | Self::Draining => 503,
             Self::UpstreamTimeout { .. } => 504,
             Self::Upstream(error) => error.status(),
         }
@@ -178,6 +188,8 @@ impl Rejection {
             Self::ModelNotFound { .. } => "model_not_found",
             Self::ModelForbidden { .. } | Self::IpRestricted => "permission_denied",
             Self::ProviderUnavailable(_) => "provider_unavailable",
+            Self::AllUnavailable { .. } => "all_candidates_unavailable",
+            Self::RateLimited(_) => "rate_limit_exceeded",
             Self::NotImplemented => "not_implemented",
             Self::CredentialUnusable => "authentication_error",
             Self::Config { .. } => "config_error",
@@ -212,6 +224,8 @@ impl Rejection {
             | Self::ModelNotFound { .. }
             | Self::ModelForbidden { .. }
             | Self::ProviderUnavailable(_)
+            | Self::AllUnavailable { .. }
+            | Self::RateLimited(_)
             | Self::NotImplemented
             | Self::CredentialUnusable
             | Self::Config { .. }
@@ -240,6 +254,8 @@ impl Rejection {
     pub fn retry_after_secs(&self) -> Option<u32> {
         match self {
             Self::Upstream(error) => error.retry_after_secs,
+            Self::AllUnavailable { retry_after_secs } => Some(*retry_after_secs),
+            Self::RateLimited(limited) => Some(limited.retry_after_secs),
             Self::Overloaded | Self::Draining => Some(OVERLOAD_RETRY_SECS),
             _ => None,
         }
@@ -268,13 +284,15 @@ impl Rejection {
             | Self::Unauthenticated(_)
             | Self::ModelNotFound { .. }
             | Self::ModelForbidden { .. }
-            | Self::IpRestricted => Side::Caller,
+            | Self::IpRestricted
+            | Self::RateLimited(_) => Side::Caller,
             Self::Upstream(_)
             | Self::UpstreamTimeout { .. }
             | Self::Transport { .. }
             | Self::Decode { .. }
             | Self::StreamAborted => Side::Upstream,
             Self::ProviderUnavailable(_)
+            | Self::AllUnavailable { .. }
             | Self::NotImplemented
             | Self::UpstreamUnusable(_)
             | Self::CredentialUnusable

@@ -97,7 +97,8 @@ impl RequestIds {
     }
 
     /// Source: Blackman, Vigna, "Scrambled linear pseudorandom number generators" (xoshiro256++ 1.0).
-    fn next(&self) -> u64 {
+    /// A random number.
+    pub fn next(&self) -> u64 {
         let [s0, s1, s2, s3] = self.state.get();
         let drawn = s0.wrapping_add(s3).rotate_left(23).wrapping_add(s0);
         let n2 = s2 ^ s0;

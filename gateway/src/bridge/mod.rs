@@ -8,6 +8,7 @@ pub mod histogram;
 pub mod limits;
 pub mod log;
 pub mod mailbox;
+pub mod rare;
 pub mod record;
 pub mod series;
 pub mod shard;
@@ -20,7 +21,9 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 
 use dns::DnsRequest;
+use health::HealthTable;
 use histogram::BucketSettings;
+use limits::LimitTable;
 use mailbox::{Mailbox, MailboxSender, Receiver, Sender};
 use record::RequestRecord;
 use shard::{Counters, WorkerShard};
@@ -45,6 +48,10 @@ pub struct WorkerBridge {
     pub mailbox: Mailbox,
     /// Readable when the mailbox may hold something. In blocking mode ([`mailbox::queue`]).
     pub wake: OwnedFd,
+    /// How targets are doing; one for all workers.
+    pub health: Arc<HealthTable>,
+    /// What callers have used of their limits; one for all workers.
+    pub limits: Arc<LimitTable>,
     records: Arc<ArrayQueue<Box<RequestRecord>>>,
     #[expect(
         clippy::vec_box,
@@ -133,6 +140,10 @@ pub struct ColdBridge {
     pub questions: Receiver<DnsRequest>,
     /// Readable when there may be a question. In blocking mode.
     pub questions_wake: OwnedFd,
+    /// How targets are doing.
+    pub health: Arc<HealthTable>,
+    /// What callers have used of their limits.
+    pub limits: Arc<LimitTable>,
 }
 
 /// Both sides of the boundary for `workers` workers.
@@ -145,6 +156,7 @@ pub fn build(
     buckets: &BucketSettings,
 ) -> io::Result<(Vec<WorkerBridge>, ColdBridge)> {
     let (ask, questions, questions_wake) = mailbox::queue(DNS_REQUESTS_MAX)?;
+    let (health, limits) = <(Arc<HealthTable>, Arc<LimitTable>)>::default();
     let mut ours = Vec::new();
     let mut theirs = Vec::new();
     for worker in 0..workers {
@@ -166,6 +178,8 @@ pub fn build(
             shard,
             mailbox,
             wake,
+            health: Arc::clone(&health),
+            limits: Arc::clone(&limits),
             records,
             spare: RefCell::default(),
             given_back,
@@ -179,6 +193,8 @@ pub fn build(
             workers: theirs,
             questions,
             questions_wake,
+            health,
+            limits,
         },
     ))
 }

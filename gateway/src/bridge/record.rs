@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use config_sync::model::labels::{CallerLabels, TargetLabels};
 
+use super::limits::Dimension;
 use crate::short_text::ShortText;
 
 /// One finished request.
@@ -75,8 +76,47 @@ pub struct RequestRecord {
     pub finish_reason: Option<ShortText>,
     /// Upstream attempts made.
     pub attempts: u16,
+    /// The group that was asked for, by its name; `None` for a call to a direct model.
+    pub group: Option<Arc<str>>,
+    /// Targets that failed or were passed over before the one that served it.
+    pub fallbacks: u16,
+    /// The limit that refused it.
+    pub limit: Option<Box<LimitHit>>,
     /// Model name sent upstream; empty when nothing was sent.
     pub upstream_model: ShortText,
+}
+
+/// A limit that refused a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LimitHit {
+    /// What there was too much of.
+    pub dimension: Dimension,
+    /// Whose limit it is.
+    pub layer: LimitLayer,
+    /// Id of the policy; empty where it is none.
+    pub policy_id: Box<str>,
+}
+
+/// Whose limit it is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum LimitLayer {
+    /// The key's own.
+    ApiKey,
+    /// The model's own.
+    Model,
+    /// A policy's.
+    Policy,
+}
+
+impl LimitLayer {
+    /// Value of the label `layer`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            Self::Model => "model",
+            Self::Policy => "policy",
+        }
+    }
 }
 
 /// How a request ended.
@@ -157,6 +197,8 @@ impl RequestRecord {
         self.caller = None;
         self.target = None;
         self.error = None;
+        self.group = None;
+        self.limit = None;
         let texts = [
             &mut self.request_id,
             &mut self.path,
@@ -234,6 +276,9 @@ pub(crate) mod tests {
             upstream_request_id: None,
             finish_reason: None,
             attempts: 0,
+            group: None,
+            fallbacks: 0,
+            limit: None,
             upstream_model: "".into(),
         }
     }

@@ -49,6 +49,8 @@ pub struct SeriesLabels {
     pub target: TargetId,
     /// Whether a stream was asked for.
     pub stream: bool,
+    /// Whether another target than the first served it.
+    pub fallback: bool,
     /// Status answered; a multiple of 100 beyond the cap.
     pub status: u16,
 }
@@ -69,6 +71,7 @@ impl SeriesLabels {
                 None => TargetId::Unresolved,
             },
             stream: record.stream,
+            fallback: record.fallbacks > 0,
             status: record.status,
         }
     }
@@ -97,6 +100,7 @@ impl SeriesLabels {
         part(self.endpoint);
         part(self.inbound_protocol);
         part(if self.stream { "s" } else { "" });
+        part(if self.fallback { "f" } else { "" });
         match &self.caller {
             CallerId::Absent => part("\x01absent"),
             CallerId::Other => part("\x01other"),
@@ -226,6 +230,8 @@ pub struct TargetSeries {
     pub success: Counter,
     /// Attempts that were not, or with an error.
     pub failure: Counter,
+    /// Cooldowns begun.
+    pub cooled_down: Counter,
 }
 
 impl TargetSeries {
@@ -235,6 +241,7 @@ impl TargetSeries {
             target,
             success: Counter::default(),
             failure: Counter::default(),
+            cooled_down: Counter::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ use config_sync::model::labels::{CallerLabels, TargetLabels};
 use super::counter::{Counter, Gauge};
 use super::domain::{AuthDecision, BodyLimitOutcome, ENDPOINTS, Side, endpoint_slot};
 use super::histogram::BucketSettings;
+use super::rare::Rare;
 use super::record::RequestRecord;
 use super::series::{Series, SeriesLabels, TargetSeries, target_identity};
 
@@ -73,6 +74,8 @@ pub struct Counters {
     pub stalled_turns: Counter,
     /// Kernel id of the worker's thread; 0 until it runs.
     pub thread_id: Counter,
+    /// Limits in the way, and fallbacks.
+    pub rare: Rare,
     series: Mutex<Vec<Arc<Series>>>,
     targets: Mutex<Vec<Arc<TargetSeries>>>,
 }
@@ -127,8 +130,9 @@ struct Key {
 
 impl Key {
     fn of(record: &RequestRecord) -> Self {
-        let flags =
-            u32::from(record.stream) << 16 | u32::from(record.requested_model.is_empty()) << 17;
+        let flags = u32::from(record.stream) << 16
+            | u32::from(record.requested_model.is_empty()) << 17
+            | u32::from(record.fallbacks > 0) << 18;
         Self {
             caller: record.caller.as_ref().map_or(0, address),
             target: record.target.as_ref().map_or(0, address),
@@ -157,6 +161,7 @@ impl WorkerShard {
 
     /// Counts one finished request: every family that a record moves.
     pub fn request(&self, record: &RequestRecord) {
+        self.counters.rare.count(record);
         let key = Key::of(record);
         let mut known = self.known.borrow_mut();
         if let Some(pinned) = known.by_pointer.get(&key) {
@@ -204,13 +209,28 @@ impl WorkerShard {
 
     /// Counts one upstream attempt.
     pub fn attempt(&self, target: &Arc<TargetLabels>, succeeded: bool) {
+        self.of_target(target, |series| {
+            let counter = if succeeded {
+                &series.success
+            } else {
+                &series.failure
+            };
+            counter.add(1);
+        });
+    }
+
+    /// Counts a cooldown that began.
+    pub fn cooled_down(&self, target: &Arc<TargetLabels>) {
+        self.of_target(target, |series| series.cooled_down.add(1));
+    }
+
+    fn of_target(&self, target: &Arc<TargetLabels>, count: impl FnOnce(&TargetSeries)) {
         let mut known = self.known.borrow_mut();
         if let Some((_, series)) = known.targets.get(&address(target)) {
-            count_attempt(series, succeeded);
-            return;
+            return count(series);
         }
         let series = self.learn_target(&mut known, target);
-        count_attempt(&series, succeeded);
+        count(&series);
         if known.targets.len() >= POINTERS_MAX {
             known.targets.clear();
         }
@@ -329,15 +349,6 @@ impl WorkerShard {
             counters.stalled_turns.add(1);
         }
     }
-}
-
-fn count_attempt(series: &TargetSeries, succeeded: bool) {
-    if succeeded {
-        &series.success
-    } else {
-        &series.failure
-    }
-    .add(1);
 }
 
 /// Builds the hashers of maps whose keys are addresses.

@@ -19,6 +19,8 @@ use super::status::Status;
 use super::watchdog::{self, Watchdog, unix_ms};
 use super::writer::{Output, Writer};
 use super::{dns, own};
+use crate::bridge::health::HealthTable;
+use crate::bridge::limits::LimitTable;
 use crate::bridge::{ColdBridge, WorkerView};
 use crate::client_type::ClientTypes;
 use config_sync::status::ConfigStatus;
@@ -27,6 +29,9 @@ use config_sync::status::ConfigStatus;
 const BLOCKING_THREADS_MAX: usize = dns::LOOKUPS_MAX + 4;
 /// Wait at most this long for the last access lines.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Looks between two sweeps of what workers share: half a minute or so.
+const SWEEP_EVERY_LOOKS: u32 = 128;
 
 /// What the cold side is told at boot.
 #[derive(Debug)]
@@ -79,6 +84,7 @@ impl ColdThread {
             workers.clone(),
             options.config,
             Arc::clone(&busy),
+            Arc::clone(&bridge.health),
         );
         let status = Status::new(options.metrics_path, scrape, own, io_engine);
         let side = Side {
@@ -87,6 +93,8 @@ impl ColdThread {
             events: Events::default(),
             losses: [("access", writer), ("process", options.log)].map(Loss::new),
             workers,
+            health: Arc::clone(&bridge.health),
+            limits: Arc::clone(&bridge.limits),
         };
         let (stop, stopped) = oneshot::channel();
         let listener = options.status_listener;
@@ -118,6 +126,8 @@ impl ColdThread {
 /// What the ticking task owns.
 struct Side {
     workers: Vec<WorkerView>,
+    health: Arc<HealthTable>,
+    limits: Arc<LimitTable>,
     access_log: AccessLog,
     watchdog: Watchdog,
     events: Events,
@@ -160,6 +170,7 @@ async fn run(
         workers,
         questions,
         questions_wake,
+        ..
     } = bridge;
     tokio::spawn(async move {
         let served = dns::serve(questions, questions_wake, workers, dns::SystemResolver).await;
@@ -216,6 +227,10 @@ impl Side {
         if looks.is_multiple_of(4) {
             self.watchdog.measure(&self.workers, now);
             self.losses.iter_mut().for_each(Loss::count);
+        }
+        if looks.is_multiple_of(SWEEP_EVERY_LOOKS) {
+            self.health.sweep();
+            self.limits.sweep(now);
         }
     }
 

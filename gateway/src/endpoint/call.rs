@@ -18,6 +18,8 @@ pub struct Call {
     pub wants_usage: bool,
     /// UTF-8 bytes of prompt text, for the estimate.
     pub prompt_bytes: u64,
+    /// The caller's bound on the answer's tokens; 0 where it names none.
+    pub max_tokens: u64,
     /// The `model` value, quotes included.
     pub model_span: Span,
     /// What a stream needs so that the upstream reports usage.
@@ -103,8 +105,8 @@ struct Fields {
     instructions: Option<u64>,
     /// The bytes of `tools`, of Messages.
     tools: Option<u64>,
-    max_tokens_seen: bool,
-    max_completion_tokens_seen: bool,
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
 }
 
 impl Fields {
@@ -155,11 +157,20 @@ impl Fields {
             (
                 b"max_tokens",
                 Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Messages,
-            ) => max_tokens(cursor, "max_tokens", &mut self.max_tokens_seen),
-            (b"max_completion_tokens", Endpoint::ChatCompletions) => max_tokens(
-                cursor,
+            ) => once(
+                &mut self.max_tokens,
+                "max_tokens",
+                max_tokens(cursor, "max_tokens")?,
+            ),
+            (b"max_completion_tokens", Endpoint::ChatCompletions) => once(
+                &mut self.max_completion_tokens,
                 "max_completion_tokens",
-                &mut self.max_completion_tokens_seen,
+                max_tokens(cursor, "max_completion_tokens")?,
+            ),
+            (b"max_output_tokens", Endpoint::Responses) => once(
+                &mut self.max_tokens,
+                "max_output_tokens",
+                bound(cursor)?.unwrap_or(0),
             ),
             _ => Ok(cursor.skip()?),
         }
@@ -189,6 +200,7 @@ impl Fields {
             stream,
             wants_usage: stream && usage_ask == UsageAsk::Asked,
             prompt_bytes,
+            max_tokens: self.max_completion_tokens.or(self.max_tokens).unwrap_or(0),
             model_span,
             usage_ask,
         })
@@ -258,16 +270,29 @@ fn usage_ask(cursor: &mut Cursor<'_>) -> Result<UsageAsk, Fault> {
     })
 }
 
-/// A bound on output: absent, `null` or a number that is not negative.
-fn max_tokens(cursor: &mut Cursor<'_>, field: &'static str, seen: &mut bool) -> Result<(), Fault> {
-    if std::mem::replace(seen, true) {
-        return Err(Fault::field(field, "duplicate field"));
+/// A bound on output: `null` or a number that is not negative.
+fn max_tokens(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, Fault> {
+    match bound(cursor)? {
+        Ok(bound) => Ok(bound),
+        Err(fault) => Err(Fault::field(field, fault)),
     }
+}
+
+/// A bound as tokens, one beyond all models as `u32::MAX`; or what is wrong with it.
+fn bound(cursor: &mut Cursor<'_>) -> Result<Result<u64, &'static str>, JsonError> {
     let value = cursor.value()?;
-    match value.kind {
-        Kind::Null => Ok(()),
-        Kind::Number if !value.span.of(cursor.document()).starts_with(b"-") => Ok(()),
-        Kind::Number => Err(Fault::field(field, "must not be negative")),
-        _ => Err(Fault::field(field, "must be a number")),
-    }
+    let text = value.span.of(cursor.document());
+    Ok(match value.kind {
+        Kind::Null => Ok(0),
+        Kind::Number if text.starts_with(b"-") => Err("must not be negative"),
+        Kind::Number => {
+            let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+            let whole = digits.fold(0_u64, |sum, digit| {
+                sum.saturating_mul(10)
+                    .saturating_add(u64::from(digit - b'0'))
+            });
+            Ok(whole.min(u32::MAX.into()))
+        }
+        _ => Err("must be a number"),
+    })
 }

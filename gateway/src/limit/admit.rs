@@ -12,6 +12,7 @@ use super::key;
 use super::permit::Permit;
 use super::policies::{Part, Policy, PolicyName};
 use crate::bridge::limits::{Charge, Dimension, Full};
+use crate::bridge::record::LimitLayer;
 
 /// Why a request is not admitted. Nothing was counted.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Limited {
     pub dimension: Dimension,
     /// Seconds to the end of the violated window, at least 1. Of [`Dimension::Concurrency`]: 1.
     pub retry_after_secs: u32,
+    /// Whose limit it is.
+    pub layer: LimitLayer,
     /// The policy that refused, if it was one.
     pub policy: Option<Arc<PolicyName>>,
     /// What is left of all limits that apply.
@@ -30,6 +33,7 @@ pub struct Limited {
 struct Layer<'a> {
     bucket: Hold,
     limits: &'a RateLimit,
+    whose: LimitLayer,
     policy: Option<&'a Policy>,
 }
 
@@ -92,12 +96,13 @@ impl Buckets {
     /// The limits that apply, in the order in which they answer.
     fn layers<'a>(&self, claim: &Claim<'a>, part: Part, now_ms: u64) -> Few<Layer<'a>> {
         let mut layers = Few::default();
-        let mut push = |key: &str, limits, policy| {
+        let mut push = |whose, key: &str, limits, policy| {
             // Where the table has no room the request goes uncounted, which the table counts.
             if let Some(bucket) = self.hold(key, now_ms) {
                 layers.push(Layer {
                     bucket,
                     limits,
+                    whose,
                     policy,
                 });
             }
@@ -106,18 +111,18 @@ impl Buckets {
         if part.has_caller()
             && let Some((limits, key)) = claim.key.zip(claim.subject.api_key)
         {
-            push(key, limits, None);
+            push(LimitLayer::ApiKey, key, limits, None);
         }
         let group = claim.group.filter(|_| part.has_caller());
         let target = claim.target.filter(|_| part.has_target());
         for model in [group, target].into_iter().flatten() {
             let key = key::of_model(model.display_name, &mut buffer);
-            push(key, model.limits, None);
+            push(LimitLayer::Model, key, model.limits, None);
         }
         let subject = &claim.subject;
         claim.policies.for_each(subject, part, now_ms, |policy| {
             if let Some(key) = policy.key.of(subject, &mut buffer) {
-                push(key, &policy.limits, Some(policy));
+                push(LimitLayer::Policy, key, &policy.limits, Some(policy));
             }
         });
         layers
@@ -131,6 +136,7 @@ fn limited(full: Full, layer: &Layer<'_>, layers: &Few<Layer<'_>>, now_ms: u64) 
     Limited {
         dimension: full.dimension,
         retry_after_secs: full.retry_after_secs,
+        layer: layer.whose,
         policy: layer.policy.map(|policy| Arc::clone(policy.name())),
         headroom: rooms.fold(Headroom::default(), Headroom::and),
     }

@@ -5,6 +5,7 @@
 use super::{AuthFault, Rejection, quoted};
 use crate::dialect::Dialect;
 use crate::json::text::write_escaped;
+use crate::limit::Dimension;
 
 impl Rejection {
     /// Appends the body of the answer, absent members left out: `{"error":{"message",…,"request_id"}}`,
@@ -77,7 +78,16 @@ impl Rejection {
         }
         member("code", self.code(), out);
         member("request_id", request_id, out);
-        out.extend_from_slice(b"\"}}");
+        out.push(b'"');
+        if let Self::RateLimited(limited) = self
+            && let Some(policy) = &limited.policy
+        {
+            out.extend_from_slice(b",\"policy\":{\"id\":\"");
+            write_escaped(&policy.id, out);
+            member("name", &policy.name, out);
+            out.extend_from_slice(b"\"}");
+        }
+        out.extend_from_slice(b"}}");
     }
 
     /// Appends the sentence for the caller, escaped.
@@ -107,6 +117,18 @@ impl Rejection {
                 }
                 None => around("upstream returned ", error.upstream_status.into(), "", out),
             },
+            Self::RateLimited(limited) => {
+                let sentence = match limited.dimension {
+                    Dimension::Requests => "request limit exceeded (requests)",
+                    Dimension::Tokens => "token limit exceeded (tokens)",
+                    Dimension::Concurrency => "concurrency limit exceeded",
+                };
+                out.extend_from_slice(sentence.as_bytes());
+                if let Some(policy) = &limited.policy {
+                    out.extend_from_slice(b": ");
+                    write_escaped(quoted(&policy.name), out);
+                }
+            }
             Self::UpstreamTimeout { after_ms } => {
                 around("upstream request timed out after ", *after_ms, "ms", out);
             }
@@ -143,6 +165,7 @@ impl Rejection {
                 "the upstream credential of this model is not usable: \
                  api_key must be a non-empty legal header value"
             }
+            Self::AllUnavailable { .. } => "no target of this model is available; try again later",
             Self::NotImplemented => "the provider of this model has no such endpoint",
             Self::Config { .. } => "the gateway could not build the upstream request",
             Self::Transport { .. } => "the connection to the upstream failed",
@@ -155,6 +178,7 @@ impl Rejection {
             | Self::BodyTooLarge { .. }
             | Self::ModelNotFound { .. }
             | Self::ModelForbidden { .. }
+            | Self::RateLimited(_)
             | Self::Upstream(_)
             | Self::UpstreamTimeout { .. } => "",
         }

@@ -1,7 +1,10 @@
 //! The head of every response the proxy listener sends. [ring]
 
-use crate::endpoint::{Call, Endpoint};
+use config_sync::model::Model;
+
 use crate::http::h1::write;
+use crate::limit::Headroom;
+use crate::route::Row;
 use crate::short_text::ShortText;
 use crate::worker::Worker;
 
@@ -23,15 +26,66 @@ pub(crate) struct ResponseWriter {
     pub chunks: bool,
     /// Whether the body is left out (HEAD).
     pub head_only: bool,
+    /// What is said about the call.
+    pub marks: Marks,
+}
+
+/// What a response says about the call it answers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Marks {
     /// Whether a success carries the id once more, in `x-sluice-call-id` (chat).
     pub call_id: bool,
+    /// The target that serves a call to a group, in `x-sluice-served-by`.
+    pub served_by: Option<Row<Model>>,
+    /// What is left of the tightest limits, in `x-ratelimit-*`.
+    pub headroom: Headroom,
+}
+
+impl Marks {
+    fn write(&self, id: &[u8], status: u16, out: &mut Vec<u8>) {
+        if self.call_id && status == 200 {
+            write::header(out, "x-sluice-call-id", id);
+        }
+        if let Some(model) = &self.served_by {
+            let name = model.display_name.as_bytes();
+            // A name that no header can hold stays unsaid.
+            if name.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+                write::header(out, "x-sluice-served-by", name);
+            }
+        }
+        let Headroom {
+            requests,
+            tokens,
+            concurrent,
+        } = self.headroom;
+        for (what, room) in [
+            ("requests", requests),
+            ("tokens", tokens),
+            ("concurrent", concurrent),
+        ] {
+            let Some(room) = room else { continue };
+            limit_header("limit", what, room.limit, "", out);
+            limit_header("remaining", what, room.remaining, "", out);
+            if what != "concurrent" {
+                limit_header("reset", what, room.reset_secs.into(), "s", out);
+            }
+        }
+    }
+}
+
+fn limit_header(which: &str, what: &str, number: u64, unit: &str, out: &mut Vec<u8>) {
+    for text in ["x-ratelimit-", which, "-", what, ": "] {
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    out.extend_from_slice(unit.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 impl ResponseWriter {
-    /// The same for the answer to `call`.
-    pub(crate) fn for_call(mut self, call: &Call) -> Self {
-        self.call_id = call.endpoint == Endpoint::ChatCompletions;
-        self
+    /// The same with `marks`.
+    pub(crate) fn with(self, marks: Marks) -> Self {
+        Self { marks, ..self }
     }
 
     /// The same for a body of unknown length: without chunks, only the end of the connection ends it.
@@ -51,11 +105,8 @@ impl ResponseWriter {
         let id = self.request_id.as_bytes();
         out.extend_from_slice(b"\r\nx-sluice-request-id: ");
         out.extend_from_slice(id);
-        if self.call_id && status == 200 {
-            out.extend_from_slice(b"\r\nx-sluice-call-id: ");
-            out.extend_from_slice(id);
-        }
         out.extend_from_slice(b"\r\n");
+        self.marks.write(id, status, out);
         if !self.keep_alive {
             write::header(out, "connection", b"close");
         } else if !self.chunks {

@@ -1,10 +1,12 @@
 //! The response on its way to the client: whole, or event by event. [ring]
 
 mod head;
+mod replay;
 pub(crate) mod stream;
 pub(crate) mod unary;
 
-pub(crate) use head::{Header, ResponseWriter};
+pub(crate) use head::{Header, Marks, ResponseWriter};
+pub(crate) use replay::Replay;
 
 use crate::rejection::Rejection;
 use crate::upstream::failure::Failure;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use monoio::time::Instant;
 
-use super::{ResponseWriter, Stop};
+use super::{Replay, ResponseWriter, Stop};
 use crate::http::h1::write;
 use crate::http::sse::{EVENT_BYTES_MAX, EventScanner, SseError};
 use crate::listener::client::{Client, HungUp};
@@ -67,9 +67,17 @@ pub(crate) struct Relay<'a> {
     /// When the attempt began: the total clock runs from here.
     pub started: Instant,
     pub tally: &'a mut Tally,
+    /// What another attempt needs, while another one may follow.
+    pub replay: &'a mut Replay,
+    /// What came before the model said anything: it is sent with the first content, so that until
+    /// then the stream may fail over.
+    pub held: Vec<u8>,
     /// Whether nothing more can come from the upstream.
     pub upstream_ended: bool,
 }
+
+/// Most of what is held back.
+const HELD_BYTES_MAX: usize = 64 * 1024;
 
 /// Appends what has arrived of the body to `pending`.
 fn take_body(reply: &mut Reply, pending: &mut Vec<u8>) -> Result<(), Failure> {
@@ -240,7 +248,8 @@ impl Relay<'_> {
                 self.send_framed(&out).await?;
             }
             self.worker.buffers.give(out);
-        } else if out.is_empty() && !complete {
+        } else if !complete && self.holds_back(&out) {
+            self.held.extend_from_slice(&out);
             self.worker.buffers.give(out);
         } else {
             self.send(out, complete).await?;
@@ -278,9 +287,21 @@ impl Relay<'_> {
         result
     }
 
+    /// Whether `out`, the first of the stream, may wait for what follows.
+    fn holds_back(&self, out: &[u8]) -> bool {
+        out.is_empty()
+            || (self.replay.is_there()
+                && self.tally.first_content_at.is_none()
+                && self.held.len() + out.len() <= HELD_BYTES_MAX)
+    }
+
     /// Sends `payload` as one chunk, after the head if that is still due; with `last`, the end of
     /// the response goes along.
-    async fn send(&mut self, payload: Vec<u8>, last: bool) -> Result<(), HungUp> {
+    async fn send(&mut self, mut payload: Vec<u8>, last: bool) -> Result<(), HungUp> {
+        if !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            payload.splice(0..0, held);
+        }
         let mut out = self.worker.buffers.take();
         self.head_once(&mut out);
         if self.writer.chunks {
@@ -306,6 +327,7 @@ impl Relay<'_> {
         if self.tally.head_at.is_none() {
             self.writer.stream_head(self.worker, out);
             self.tally.head_at = Some(self.worker.now());
+            self.replay.give_up(self.worker);
         }
     }
 

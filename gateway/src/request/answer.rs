@@ -8,7 +8,7 @@ use config_sync::snapshot::Snapshot;
 use monoio::time::Instant;
 
 use super::context::Context;
-use super::serve::Admitted;
+use super::job::{Attempt, Job};
 use crate::bridge::domain::BodyLimitOutcome;
 use crate::dialect::{Dialect, messages};
 use crate::endpoint::{Call, models};
@@ -17,7 +17,7 @@ use crate::listener::client::{Client, Lingered};
 use crate::rejection::Rejection;
 use crate::relay::stream::{Relay, Tally};
 use crate::relay::unary::{self, Excess};
-use crate::relay::{Header, ResponseWriter, Stop};
+use crate::relay::{Header, Marks, Replay, ResponseWriter, Stop};
 use crate::short_text::ShortText;
 use crate::upstream::attempt::Reply;
 use crate::upstream::clocks::Clocks;
@@ -34,26 +34,28 @@ const ESTIMATED: Header<'_> = ("x-sluice-estimated", b"true");
 /// request.
 pub(super) async fn relay_stream(
     ctx: &mut Context,
-    admitted: &mut Admitted,
-    head: &RequestHead,
-    reply: Reply,
-    client: &mut Client,
+    job: &Job,
+    attempt: &mut Attempt,
+    (replay, reply): (&mut Replay, Reply),
+    (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
     let id = ctx.record().request_id.clone();
     let writer = writer(&worker, head, client, &id)
-        .for_call(&admitted.call)
+        .with(job.marks(&attempt.route))
         .for_stream();
-    let mut reader = admitted.exchange.stream(&admitted.call, &admitted.route);
+    let mut reader = attempt.exchange.stream(&job.call, &attempt.route);
     let mut tally = Tally::default();
     let relay = Relay {
         worker: &worker,
         client,
         writer: &writer,
         reader: &mut *reader,
-        clocks: &admitted.clocks,
+        clocks: &attempt.clocks,
         started: ctx.started,
         tally: &mut tally,
+        replay,
+        held: Vec::new(),
         upstream_ended: false,
     };
     let relayed = Box::pin(relay.run(reply)).await;
@@ -62,7 +64,7 @@ pub(super) async fn relay_stream(
     record.status = 200;
     record.usage = reader.usage();
     record.cost_micro_usd =
-        usage::cost_micro_usd(admitted.route.target.cost.as_ref(), &record.usage);
+        usage::cost_micro_usd(attempt.route.target.cost.as_ref(), &record.usage);
     record.provider_request_id = reader.provider_request_id().map(ShortText::from);
     record.finish_reason = reader.finish_reason().map(ShortText::from);
     relayed.map(|()| writer.keep_alive)
@@ -72,23 +74,20 @@ pub(super) async fn relay_stream(
 /// request.
 pub(super) async fn relay_whole(
     ctx: &mut Context,
-    admitted: &mut Admitted,
-    head: &RequestHead,
+    job: &Job,
+    attempt: &mut Attempt,
     reply: Reply,
-    client: &mut Client,
+    (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
-    let body = read_whole(&worker, reply, &admitted.clocks, ctx.started, client).await?;
-    let Admitted {
-        exchange,
-        call,
-        route,
-        ..
-    } = admitted;
-    let call = &*call;
+    let body = read_whole(&worker, reply, &attempt.clocks, attempt.started, client).await?;
+    let Attempt {
+        exchange, route, ..
+    } = attempt;
+    let call = &job.call;
     let answer = exchange.answer(call, route, &body)?;
     let id = ctx.record().request_id.clone();
-    let writer = writer(&worker, head, client, &id).for_call(call);
+    let writer = writer(&worker, head, client, &id).with(job.marks(route));
     let mut out = worker.buffers.take();
     let length = answer.body_len(&body);
     writer.whole_head(&worker, 200, &[JSON], length, &mut out);
@@ -198,6 +197,9 @@ pub(super) async fn reject(
     let worker = Rc::clone(&ctx.worker);
     let id = ctx.record().request_id.clone();
     let mut writer = writer(&worker, head, client, &id);
+    if let Rejection::RateLimited(limited) = rejection {
+        writer.marks.headroom = limited.headroom;
+    }
     // A body of the wrong size or framing is not read to its end.
     writer.keep_alive &= !matches!(
         rejection,
@@ -260,6 +262,6 @@ pub(super) fn writer(
         keep_alive: head.keep_alive() && !worker.is_draining() && client.can_be_kept(),
         chunks: head.version() == Version::Http11,
         head_only: *head.method() == Method::Head,
-        call_id: false,
+        marks: Marks::default(),
     }
 }

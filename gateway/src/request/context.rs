@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use monoio::time::Instant;
 
-use crate::bridge::record::{End, RequestRecord, Usage};
+use crate::bridge::record::{End, LimitHit, RequestRecord, Usage};
 use crate::dialect::Dialect;
 use crate::http::h1::RequestHead;
 use crate::rejection::{Rejection, Side};
@@ -91,6 +91,9 @@ impl Context {
             upstream_request_id: None,
             finish_reason: None,
             attempts: 0,
+            group: None,
+            fallbacks: 0,
+            limit: None,
             upstream_model: ShortText::default(),
         });
         worker.shard().in_flight(endpoint, 1);
@@ -141,6 +144,14 @@ impl Context {
         record.status = rejection.status();
         record.error_kind = Some(rejection.kind());
         record.error = rejection.detail().map(String::into_boxed_str);
+        if let Rejection::RateLimited(limited) = rejection {
+            let policy = limited.policy.as_ref();
+            record.limit = Some(Box::new(LimitHit {
+                dimension: limited.dimension,
+                layer: limited.layer,
+                policy_id: policy.map_or_else(Box::default, |policy| policy.id.clone()),
+            }));
+        }
         record.end = match rejection.side() {
             Side::Upstream => End::UpstreamFailed,
             Side::Caller | Side::Gateway => End::Rejected,

@@ -1,7 +1,9 @@
 //! The life of one request, as a list of phases. [ring]
 
 mod answer;
+mod attempts;
 mod context;
+mod job;
 mod probe;
 mod serve;
 

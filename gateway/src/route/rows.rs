@@ -10,7 +10,12 @@ use config_sync::model::model::Model;
 use config_sync::model::provider_key::ProviderKey;
 use config_sync::snapshot::Snapshot;
 
+use super::group::Group;
+use super::select::Turns;
+use super::{Route, group};
+use crate::bridge::health::{HealthTable, TargetHealth};
 use crate::bridge::shard::PointerHash;
+use crate::short_text::ShortText;
 
 /// A row in the hands of one worker: its requests change the worker's own count. All workers
 /// changing that of a popular model would make it the hottest cache line of the process.
@@ -22,6 +27,13 @@ pub type Row<T> = Rc<Arc<T>>;
 pub struct Rows {
     swept: Cell<u64>,
     by_model: RefCell<HashMap<usize, Held, PointerHash>>,
+    /// Groups with the generation that they are prepared for.
+    groups: RefCell<HashMap<usize, (u64, Rc<Group>), PointerHash>>,
+    pub(super) turns: RefCell<Turns>,
+    /// How targets are doing, as all workers know it.
+    health: Arc<HealthTable>,
+    /// Whether a group was seen that looks at latencies or loads: only then they are kept.
+    samples: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -39,9 +51,57 @@ pub(super) struct Target {
     /// The worker's own: what a record takes along is counted on a line that this worker and the cold
     /// side share, and no other worker.
     pub(super) labels: Row<TargetLabels>,
+    pub(super) health: Row<TargetHealth>,
+}
+
+impl Target {
+    /// The way of one request to it.
+    pub(super) fn route(&self, upstream_model: ShortText) -> Route {
+        Route {
+            target: Rc::clone(&self.model),
+            provider_key: Rc::clone(&self.provider_key),
+            labels: Rc::clone(&self.labels),
+            health: Rc::clone(&self.health),
+            upstream_model,
+        }
+    }
 }
 
 impl Rows {
+    /// Of a worker that shares `health` with the others.
+    pub fn new(health: Arc<HealthTable>) -> Self {
+        Self {
+            health,
+            ..Self::default()
+        }
+    }
+
+    /// Whether anybody looks at how fast or busy targets are.
+    pub fn keeps_samples(&self) -> bool {
+        self.samples.get()
+    }
+
+    /// `model` of `snapshot` as a group; `None` where it is none.
+    pub(super) fn group(&self, snapshot: &Snapshot, model: &Arc<Model>) -> Option<Rc<Group>> {
+        let routing = group::routing_of(model)?;
+        let generation = snapshot.generation();
+        // As long as it is held, no other row can lie at this address.
+        let place = Arc::as_ptr(model).addr();
+        let known = self.groups.borrow().get(&place).cloned();
+        if let Some((seen, group)) = &known
+            && *seen == generation
+        {
+            return Some(Rc::clone(group));
+        }
+        let before = known.as_ref().map(|(_, group)| &**group);
+        let group = Rc::new(Group::prepare(self, snapshot, model, routing, before));
+        self.samples
+            .set(self.samples.get() || group.wants_samples());
+        let mut groups = self.groups.borrow_mut();
+        groups.insert(place, (generation, Rc::clone(&group)));
+        Some(group)
+    }
+
     /// The worker's hold on `model` of `snapshot`; `None` where its provider key is not there.
     pub(super) fn hold(&self, snapshot: &Snapshot, model: &Arc<Model>) -> Option<Target> {
         let generation = snapshot.generation();
@@ -60,6 +120,7 @@ impl Rows {
             model: Rc::new(Arc::clone(model)),
             provider_key: Rc::new(Arc::clone(key)),
             labels: Rc::new(Arc::new(model.labels(key))),
+            health: Rc::new(self.health.hold(&model.id)),
         };
         let known = Held {
             seen: generation,
@@ -82,6 +143,10 @@ impl Rows {
         held.retain(|_, Held { target, .. }| {
             is_current(&target.model) && is_key_of(target, snapshot)
         });
+        let mut groups = self.groups.borrow_mut();
+        groups.retain(|_, (_, group)| is_current(&group.model));
+        let names = |name: &str| snapshot.resolve(name).is_some();
+        self.turns.borrow_mut().retain(names);
     }
 }
 

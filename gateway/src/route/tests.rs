@@ -8,6 +8,31 @@ use serde_json::json;
 
 use super::*;
 use crate::endpoint::models;
+use crate::http::h1::{Limits, parse_request};
+
+/// The head of a request with further header lines.
+pub(crate) fn head(lines: &str) -> RequestHead {
+    let text = format!("POST / HTTP/1.1\r\nhost: a\r\n{lines}\r\n");
+    let parsed = parse_request(text.as_bytes(), &Limits::default()).unwrap();
+    parsed.unwrap().0
+}
+
+/// The first target of `model`.
+pub(crate) fn resolve(
+    snapshot: &Snapshot,
+    key: &ApiKey,
+    model: &str,
+    client_ip: IpAddr,
+) -> Result<Route, Rejection> {
+    let asking = Asking {
+        key,
+        client_ip,
+        head: &head(""),
+        now_ms: 0,
+    };
+    let mut candidates = Rows::default().resolve(snapshot, &asking, model)?;
+    candidates.take_next().unwrap()
+}
 
 fn world() -> (Snapshot, Arc<ApiKey>) {
     let key = fixture::provider_key(json!({}));

@@ -56,7 +56,6 @@ const WITHOUT_EFFECT: &[(&str, IsOn)] = &[
 
 /// JSON pointers to keys whose value, whatever it is, has no effect.
 const UNREAD: &[&str] = &[
-    "/upstream/retries",
     "/observability/metrics/buckets/guardrail_latency",
     "/observability/metrics/buckets/a2a_ttfb",
 ];

@@ -27,11 +27,17 @@ pub(crate) struct Clocks {
 impl Clocks {
     /// The clocks of a request to `model`.
     ///
-    /// Unary: the model's `timeout`, else `upstream.timeout_ms`, bounds head and body together.
-    /// Streams: the model's `stream_timeout` (0 counts as absent), else its `timeout`, else the
-    /// deployment's clock of the phase bounds each silence.
-    pub(crate) fn of(model: &Model, upstream: &UpstreamSettings, stream: bool) -> Self {
-        let own_timeout = model.timeout_ms.map(millis);
+    /// Unary: the model's `timeout`, else its group's, else `upstream.timeout_ms`, bounds head and
+    /// body together. Streams: the model's `stream_timeout`, else its group's, else a `timeout` in the
+    /// same order, else the deployment's clock of the phase bounds each silence.
+    pub(crate) fn of(
+        model: &Model,
+        group: Option<&Model>,
+        upstream: &UpstreamSettings,
+        stream: bool,
+    ) -> Self {
+        let group_timeout = group.and_then(|group| group.timeout_ms);
+        let own_timeout = model.timeout_ms.or(group_timeout).map(millis);
         if !stream {
             let total = own_timeout.unwrap_or(upstream.timeout);
             return Self {
@@ -43,7 +49,8 @@ impl Clocks {
                 withhold_head: false,
             };
         }
-        let own_stream = model.stream_timeout_ms.filter(|&ms| ms > 0).map(millis);
+        let group_stream = group.and_then(|group| group.stream_timeout_ms);
+        let own_stream = model.stream_timeout_ms.or(group_stream).map(millis);
         let own = own_stream.or(own_timeout);
         let first_event = own.unwrap_or(upstream.first_event_timeout);
         Self {
@@ -53,6 +60,20 @@ impl Clocks {
             gap: own.unwrap_or(upstream.event_gap_timeout),
             total: upstream.stream_total_timeout,
             withhold_head: own.is_some(),
+        }
+    }
+}
+
+impl Clocks {
+    /// The same where only `left` remains for the attempt.
+    #[must_use]
+    pub(crate) fn within(self, left: Duration) -> Self {
+        let clip = |clock: Option<Duration>| Some(clock.map_or(left, |clock| clock.min(left)));
+        Self {
+            connect: clip(self.connect),
+            head: clip(self.head),
+            total: clip(self.total),
+            ..self
         }
     }
 }
@@ -107,10 +128,10 @@ mod tests {
         ];
         for (fields, total, (first, gap, withheld)) in cases {
             let model = fixture::model("m", fields.clone());
-            let unary = Clocks::of(&model, &deployment(), false);
+            let unary = Clocks::of(&model, None, &deployment(), false);
             let wanted = total.map(Duration::from_millis);
             assert_eq!((unary.total, unary.head), (wanted, wanted), "{fields}");
-            let stream = Clocks::of(&model, &deployment(), true);
+            let stream = Clocks::of(&model, None, &deployment(), true);
             assert_eq!(stream.head, first.map(Duration::from_millis), "{fields}");
             assert_eq!(stream.first_event, first.map(Duration::from_millis));
             assert_eq!(stream.gap, gap.map(Duration::from_millis), "{fields}");

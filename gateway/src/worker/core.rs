@@ -19,9 +19,10 @@ use crate::bridge::log::{Event, Level};
 use crate::bridge::shard::WorkerShard;
 use crate::client_ip::RealIp;
 use crate::http::h1;
+use crate::limit::{Buckets, Policies};
 use crate::request_id::RequestIds;
 use crate::rewrite::Rewrites;
-use crate::route::Rows;
+use crate::route::{RetryBudget, Rows};
 use crate::settings::UpstreamSettings;
 use crate::upstream::names::Names;
 use crate::upstream::pool::{IDLE_PER_HOST_DEFAULT, Pool};
@@ -80,6 +81,8 @@ pub(crate) struct Worker {
     pub trust: Arc<Trust>,
     pub names: Names,
     pub rows: Rows,
+    pub buckets: Buckets,
+    pub retries: RetryBudget,
     pub connections: Connections,
     pub bridge: WorkerBridge,
     pub ids: RequestIds,
@@ -89,6 +92,7 @@ pub(crate) struct Worker {
     /// Upstream connections closed since the last heartbeat.
     pub upstream_closed: Rc<Cell<i64>>,
     pub date: HttpDate,
+    policies: RefCell<(u64, Rc<Policies>)>,
     snapshots: RefCell<SnapshotReader>,
     local: RefCell<(u64, LocalSnapshot)>,
 }
@@ -117,7 +121,10 @@ impl Worker {
             buffers: Buffers::default(),
             trust: parts.trust,
             names: Names::default(),
-            rows: Rows::default(),
+            rows: Rows::new(Arc::clone(&parts.bridge.health)),
+            buckets: Buckets::new(Arc::clone(&parts.bridge.limits)),
+            retries: RetryBudget::default(),
+            policies: RefCell::default(),
             connections: Connections::default(),
             bridge: parts.bridge,
             ids: RequestIds::from_os(),
@@ -129,6 +136,15 @@ impl Worker {
             local: RefCell::new((snapshot.generation(), Rc::new(snapshot))),
             snapshots: RefCell::new(snapshots),
         })
+    }
+
+    /// The rate-limit policies of `snapshot`, prepared once per generation.
+    pub(crate) fn policies(&self, snapshot: &Snapshot) -> Rc<Policies> {
+        let mut known = self.policies.borrow_mut();
+        if known.0 != snapshot.generation() {
+            *known = (snapshot.generation(), Rc::new(Policies::of(snapshot)));
+        }
+        Rc::clone(&known.1)
     }
 
     /// The time of the last wake-up.

@@ -81,6 +81,7 @@ async fn heartbeat(worker: Rc<Worker>) {
     loop {
         worker.clock.calibrate();
         worker.shard().turn(worker.unix_ms().unsigned_abs());
+        worker.retries.recover();
         let closed = worker.upstream_closed.take();
         worker.shard().connections(Side::Upstream, -closed);
         monoio::time::sleep(Duration::from_millis(HEARTBEAT_MS)).await;
@@ -92,6 +93,7 @@ async fn sweep(worker: Rc<Worker>) {
         monoio::time::sleep(SWEEP_EVERY).await;
         worker.pool.sweep(worker.now(), &worker.buffers);
         worker.rows.sweep(&worker.snapshot());
+        worker.buckets.sweep(worker.unix_ms().unsigned_abs());
         if worker.buffers.take_dropped_bytes() >= RETURN_AFTER_BYTES {
             return_freed();
         }

@@ -30,6 +30,17 @@ pub enum Dimension {
     Concurrency,
 }
 
+impl Dimension {
+    /// Value of the label `scope`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::Concurrency => "concurrency",
+        }
+    }
+}
+
 /// Why a bucket does not admit a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Full {

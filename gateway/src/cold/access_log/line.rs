@@ -74,6 +74,20 @@ impl Lines {
             record.upstream_request_id.as_deref(),
         );
         number(out, member!("attempts"), u64::from(record.attempts));
+        if record.group.is_some() {
+            let served_by = record.target.as_ref().map(|target| &*target.model);
+            optional(out, member!("served_by_model"), served_by);
+            let attempts = u64::from(record.attempts);
+            number(out, member!("routing_attempt_count"), attempts);
+            let fallbacks = u64::from(record.fallbacks);
+            number(out, member!("routing_fallback_count"), fallbacks);
+        }
+        if let Some(limit) = &record.limit {
+            text(out, member!("limit_scope"), limit.dimension.label());
+            text(out, member!("limit_layer"), limit.layer.label());
+            let policy = Some(&*limit.policy_id).filter(|id| !id.is_empty());
+            optional(out, member!("limit_policy_id"), policy);
+        }
         number(out, member!("worker"), u64::from(record.worker));
         out.extend_from_slice(b"}\n");
     }

@@ -85,6 +85,11 @@ families! {
     DEPLOYMENT_REQUESTS Counter "deployment_requests_total" ["provider, model, upstream_model, provider_key_id"] "Upstream attempts.";
     DEPLOYMENT_SUCCESS Counter "deployment_success_responses_total" ["provider, model, upstream_model, provider_key_id"] "Upstream attempts that succeeded.";
     DEPLOYMENT_FAILURE Counter "deployment_failure_responses_total" ["provider, model, upstream_model, provider_key_id"] "Upstream attempts that failed.";
+    DEPLOYMENT_COOLED Counter "deployment_cooled_down_total" ["provider, model, upstream_model, provider_key_id"] "Cooldowns begun.";
+    DEPLOYMENT_STATE Gauge "deployment_state" ["provider, model, upstream_model, provider_key_id"] "0: healthy; 1: degraded, four failures in a row; 2: down, eight.";
+    FALLBACKS_SERVED Counter "routing_successful_fallbacks_total" ["model, fallback_model"] "Requests served on a target other than the first.";
+    FALLBACKS_FAILED Counter "routing_failed_fallbacks_total" ["model, fallback_model"] "Requests that failed on a target other than the first.";
+    LIMITED Counter "ratelimit_rejections_total" ["scope, layer, policy_id"] "Requests that a limit refused.";
     AUTH Counter "auth_decisions_total" ["method, result, reason"] "Decisions of authentication.";
     USAGE_EVENTS Counter "usage_events_emitted_total" ["handler, status_code, inbound_protocol, model, provider_key_id, provider_key_name"] "Usage events.";
     CONFIG_LAST_OK Gauge "config_last_reload_successful" [""] "Whether the last load was without complaint.";

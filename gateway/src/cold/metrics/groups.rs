@@ -179,8 +179,7 @@ impl<'l> Values<'l> {
         let mut out = self.detailed(keep);
         label(&mut out, "stream", flag(self.labels.stream));
         if with_fallback {
-            // Routing groups will say; until then a request has one target.
-            label(&mut out, "is_fallback", "false");
+            label(&mut out, "is_fallback", flag(self.labels.fallback));
         }
         label(&mut out, "status", self.status());
         label(&mut out, "outcome", domain::outcome(self.labels.status));
@@ -264,6 +263,7 @@ mod tests {
             caller: CallerId::Absent,
             target: TargetId::Unresolved,
             stream: false,
+            fallback: false,
             status: 404,
         };
         let got = String::from_utf8(Values::of(&labels).detailed(DetailedLabels::ALL)).unwrap();

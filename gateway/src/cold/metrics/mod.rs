@@ -4,6 +4,7 @@ mod config;
 pub mod families;
 pub mod groups;
 pub mod process;
+mod rare;
 pub mod requests;
 pub mod runtime;
 pub mod text;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::bridge::WorkerView;
+use crate::bridge::health::HealthTable;
 use crate::bridge::histogram::BucketSettings;
 use config_sync::status::ConfigStatus;
 use families as f;
@@ -74,6 +76,7 @@ pub struct Scrape {
     workers: Vec<WorkerView>,
     config: ConfigStatus,
     busy: BusyRatios,
+    health: Arc<HealthTable>,
     requests: requests::Requests,
     bytes_last: usize,
 }
@@ -85,6 +88,7 @@ impl Scrape {
         workers: Vec<WorkerView>,
         config: ConfigStatus,
         busy: BusyRatios,
+        health: Arc<HealthTable>,
     ) -> Self {
         let requests = requests::Requests::new(&options);
         Self {
@@ -92,6 +96,7 @@ impl Scrape {
             workers,
             config,
             busy,
+            health,
             requests,
             bytes_last: 0,
         }
@@ -107,11 +112,18 @@ impl Scrape {
         &self.config
     }
 
+    /// How the targets are doing.
+    pub fn health(&self) -> &Arc<HealthTable> {
+        &self.health
+    }
+
     /// The text of one scrape, without the cold side's own families.
     pub fn render(&mut self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes_last + 4_096);
         self.requests.render(&self.workers, &mut out);
         runtime::render(&self.workers, &mut out);
+        rare::render(&self.workers, &mut out);
+        rare::render_states(&self.workers, &self.health, &mut out);
         self.render_busy(&mut out);
         config::render_config(&self.config.view(), &mut out);
         let engine = render([("engine", self.options.io_engine)]);

@@ -76,6 +76,7 @@ impl Requests {
         let (e2e, ttft) = (width(&buckets.e2e), width(&buckets.ttft));
         let duration = width(&buckets.duration);
         let other = SeriesLabels {
+            fallback: false,
             endpoint: OTHER,
             inbound_protocol: OTHER,
             caller: CallerId::Other,
@@ -98,7 +99,7 @@ impl Requests {
             models: groups(1, v.model()),
             cancelled: groups(1, v.cancelled()),
             usage_events: groups(1, v.usage_event()),
-            attempts: groups(2, target_labels(None)),
+            attempts: groups(3, target_labels(None)),
             estimated: 0,
             buckets,
         }
@@ -229,6 +230,7 @@ impl Requests {
         let cells = self.attempts.cells(self.attempts_lines[worker][place]);
         cells[0] += target.success.value();
         cells[1] += target.failure.value();
+        cells[2] += target.cooled_down.value();
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -290,6 +292,13 @@ impl Requests {
             |c| c[1],
             always,
         );
+        counters(
+            out,
+            &f::DEPLOYMENT_COOLED,
+            &self.attempts,
+            |c| c[2],
+            |c| c[2] > 0,
+        );
         counters(out, &f::USAGE_EVENTS, &self.usage_events, |c| c[0], always);
     }
 }
@@ -331,7 +340,8 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn target_labels(series: Option<&TargetSeries>) -> Vec<u8> {
+/// The labels of a target.
+pub(super) fn target_labels(series: Option<&TargetSeries>) -> Vec<u8> {
     let names = ["provider", "model", "upstream_model", "provider_key_id"];
     let values = match series.and_then(|series| series.target.as_ref()) {
         Some(t) => {

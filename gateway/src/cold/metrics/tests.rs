@@ -18,7 +18,13 @@ fn scrape(workers: u16) -> (Vec<WorkerBridge>, Scrape) {
     let busy: BusyRatios = (0..workers).map(|_| AtomicU64::new(0)).collect();
     (
         ours,
-        Scrape::new(options, cold.workers, ConfigStatus::new("file"), busy),
+        Scrape::new(
+            options,
+            cold.workers,
+            ConfigStatus::new("file"),
+            busy,
+            cold.health,
+        ),
     )
 }
 

@@ -23,6 +23,7 @@ use super::limited::Limited;
 use super::metrics::Scrape;
 use super::watchdog::unix_ms;
 use crate::bridge::WorkerView;
+use crate::bridge::health::HealthTable;
 use config_sync::status::ConfigStatus;
 
 /// Scrapes at a time; more are answered 503. One renders, one may wait.
@@ -44,6 +45,7 @@ struct Inner {
     own: PrometheusHandle,
     config: ConfigStatus,
     workers: Vec<WorkerView>,
+    health: Arc<HealthTable>,
     io_engine: &'static str,
 }
 
@@ -64,6 +66,7 @@ impl Status {
         io_engine: &'static str,
     ) -> Self {
         let (workers, config) = (scrape.workers().to_vec(), scrape.config().clone());
+        let health = Arc::clone(scrape.health());
         let scrape = Arc::new(Mutex::new(scrape));
         let scrapes = Arc::new(Semaphore::new(SCRAPES_MAX));
         let inner = Inner {
@@ -73,6 +76,7 @@ impl Status {
             own,
             config,
             workers,
+            health,
             io_engine,
         };
         Self {
@@ -114,7 +118,7 @@ async fn answer(State(status): State<Status>, request: Request) -> Response<Body
             &inner.config.view(),
             i64::try_from(unix_ms() / 1000).unwrap_or(i64::MAX),
         )),
-        _ => json(view::models(&inner.config.view())),
+        _ => json(view::models(&inner.config.view(), &inner.health, unix_ms())),
     }
 }
 

@@ -23,7 +23,7 @@ fn start(metrics_path: Option<&str>) -> (SocketAddr, Vec<WorkerBridge>, ConfigSt
     };
     let config = ConfigStatus::new("file");
     let busy: BusyRatios = std::iter::empty().collect();
-    let scrape = Scrape::new(options, cold.workers, config.clone(), busy);
+    let scrape = Scrape::new(options, cold.workers, config.clone(), busy, cold.health);
     let status = Status::new(
         metrics_path.map(str::to_owned),
         scrape,

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::bridge::WorkerView;
+use crate::bridge::health::{HealthState, HealthTable, HealthView};
 use crate::bridge::shard::{HEARTBEAT_MS, STALLED_TURN_MS};
 use config_sync::state::Rejected;
 use config_sync::status::ConfigView;
@@ -90,19 +91,51 @@ fn rejected(row: &Rejected, now_unix_s: i64) -> Value {
     fields.into()
 }
 
-/// `/status/models`, by id. Cooldowns and checks are omitted until they exist.
-pub fn models(view: &ConfigView) -> String {
+/// `/status/models`, by id: how each model is doing at `now_ms`, as all workers see it.
+pub fn models(view: &ConfigView, health: &HealthTable, now_ms: u64) -> String {
     let models = view.model_rows();
     let rows = models.iter().map(|model| {
-        let direct = model.kind == "direct";
-        json!({
-            "id": &*model.id,
-            "display_name": &*model.display_name,
-            "kind": model.kind,
-            "status": if direct { "healthy" } else { "not_applicable" },
-        })
+        let seen = health.view(&model.id, now_ms);
+        let seen = seen.filter(|_| model.kind == "direct");
+        let status = match seen.as_ref().map(|seen| seen.state) {
+            _ if model.kind != "direct" => "not_applicable",
+            None | Some(HealthState::Healthy) => "healthy",
+            Some(HealthState::Cooling) => "cooldown",
+            Some(HealthState::Unhealthy) => "unhealthy",
+        };
+        let mut fields = Map::new();
+        fields.insert("id".into(), (*model.id).into());
+        fields.insert("display_name".into(), (*model.display_name).into());
+        fields.insert("kind".into(), model.kind.into());
+        fields.insert("status".into(), status.into());
+        if let Some(seen) = seen {
+            standing(&seen, &mut fields);
+        }
+        Value::Object(fields)
     });
     Value::Array(rows.collect()).to_string()
+}
+
+/// Times as the clients of AISIX read them, and once more as text.
+fn standing(seen: &HealthView, fields: &mut Map<String, Value>) {
+    let times = [
+        ("cooldown_until", seen.cooldown_until_ms),
+        ("last_checked_at", seen.last_checked_at_ms),
+    ];
+    for (name, ms) in times {
+        let Some(ms) = ms else { continue };
+        let (secs, nanos) = (ms / 1_000, ms % 1_000 * 1_000_000);
+        let time = json!({"secs_since_epoch": secs, "nanos_since_epoch": nanos});
+        fields.insert(name.into(), time);
+        let text = rfc3339(i64::try_from(secs).unwrap_or(i64::MAX));
+        fields.insert(format!("{name}_utc"), text.into());
+    }
+    if let Some(status) = seen.last_check_status {
+        fields.insert("last_check_status".into(), status.into());
+    }
+    if let Some(reason) = seen.reason {
+        fields.insert("status_reason".into(), reason.label().into());
+    }
 }
 
 /// `/status/ready?verbose`: the driver, and how long ago each worker's loop turned.
@@ -219,7 +252,7 @@ mod tests {
     }
 
     fn models_text(status: &ConfigStatus) -> String {
-        models(&status.view())
+        models(&status.view(), &HealthTable::default(), 0)
     }
 
     #[test]

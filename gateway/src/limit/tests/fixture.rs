@@ -44,11 +44,11 @@ pub(in crate::limit) fn policies(rows: &[(&str, Value)]) -> Policies {
 /// The key with id `k0`, from `extra` members.
 pub(in crate::limit) fn api_key(mut extra: Value) -> Arc<ApiKey> {
     extra["allowed_models"] = serde_json::json!([]);
-    let snapshot = fixture::snapshot(Vec::new(), &[("sk", extra)]);
+    let snapshot = fixture::snapshot(Vec::new(), &[], &[("sk", extra)]);
     snapshot.api_keys().next().unwrap().clone()
 }
 
 /// The model with id `m-<name>`, with these limits of its own.
 pub(in crate::limit) fn model(name: &str, limits: &Value) -> Arc<Model> {
-    fixture::model(name, None, serde_json::json!({ "rate_limit": limits }))
+    fixture::model(name, serde_json::json!({ "rate_limit": limits }))
 }

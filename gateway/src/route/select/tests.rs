@@ -348,9 +348,8 @@ fn the_fastest_comes_first_and_every_twentieth_request_explores() {
 #[test]
 fn a_plan_knows_direct_models_and_their_prices() {
     use crate::route::fixture;
-    let key = fixture::provider_key(json!({}));
     let priced = json!({"cost": {"input_per_1k": 0.25, "output_per_1k": 0.5}});
-    let offer = |extra| Offer::of(&fixture::model("m", Some(&key), extra));
+    let offer = |extra| Offer::of(&fixture::model("m", extra));
     assert_eq!(offer(priced), Some(Offer { price: Some(0.75) }));
     assert_eq!(offer(json!({})), Some(Offer { price: None }));
 }

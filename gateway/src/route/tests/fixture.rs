@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use config_sync::model::model::ModelKind;
+use config_sync::model::routing::Routing;
 use config_sync::model::{ApiKeyDocument, Model, ModelDocument, ProviderKey, ProviderKeyDocument};
 use config_sync::snapshot::{Snapshot, SnapshotParts};
 use config_sync::tree::{Problems, Unknown, Value};
@@ -33,6 +35,22 @@ pub(crate) fn model(name: &str, extra: Value) -> Arc<Model> {
         read.unwrap()
             .into_model(format!("m-{name}").into(), 1_700_000_000),
     )
+}
+
+/// The settings of a group.
+pub(crate) fn group(name: &str, targets: Value, extra: Value) -> Routing {
+    let Value::Object(mut routing) = extra else {
+        panic!("documents are objects");
+    };
+    routing.insert("targets".to_owned(), targets);
+    let document = serde_json::json!({"display_name": name, "routing": routing});
+    let problems = Problems::default();
+    let read = ModelDocument::read(&document, &problems, Unknown::Refused);
+    assert!(problems.is_empty(), "{:?}", problems.into_vec());
+    match read.unwrap().kind {
+        ModelKind::Routing(routing) => *routing,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A snapshot with `models`, their keys, and caller keys: plaintext and document members beside

@@ -44,6 +44,9 @@ fn full() -> RequestRecord {
         upstream_request_id: Some("req_2".into()),
         finish_reason: Some("stop".into()),
         attempts: 1,
+        group: None,
+        fallbacks: 0,
+        limit: None,
         worker: 3,
         ..record()
     }

@@ -1,0 +1,66 @@
+//! What happens to few requests, counted by labels of its own. [bridge]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::record::{End, LimitHit, RequestRecord};
+use super::series::OTHER;
+
+/// Most label sets of one family; those beyond share one, `other`.
+pub const LABELS_MAX: usize = 4_096;
+
+/// Counts of one worker. Behind a lock that only the scrape contends for: what a request without a
+/// limit in its way and without a fallback does takes none.
+#[derive(Debug, Default)]
+pub struct Rare(Mutex<RareCounts>);
+
+/// The counts themselves.
+#[derive(Clone, Debug, Default)]
+pub struct RareCounts {
+    /// Requests refused, by `scope`, `layer` and `policy_id`.
+    pub limited: BTreeMap<(&'static str, &'static str, Arc<str>), u64>,
+    /// Requests served, and failed, on a target other than the first: by group and target.
+    pub fallbacks: BTreeMap<(Arc<str>, Arc<str>), [u64; 2]>,
+}
+
+impl Rare {
+    /// Counts what is rare about `record`.
+    #[inline]
+    pub(super) fn count(&self, record: &RequestRecord) {
+        if record.fallbacks > 0 || record.limit.is_some() {
+            self.count_rare(record);
+        }
+    }
+
+    #[cold]
+    fn count_rare(&self, record: &RequestRecord) {
+        let mut counts = self.read();
+        if let Some(limit) = &record.limit {
+            let LimitHit {
+                dimension,
+                layer,
+                policy_id,
+            } = &**limit;
+            let mut key = (dimension.label(), layer.label(), Arc::from(&**policy_id));
+            if counts.limited.len() >= LABELS_MAX && !counts.limited.contains_key(&key) {
+                key.2 = OTHER.into();
+            }
+            *counts.limited.entry(key).or_default() += 1;
+        }
+        if let (Some(group), Some(target), 1..) = (&record.group, &record.target, record.fallbacks)
+        {
+            let mut key = (Arc::clone(group), Arc::clone(&target.model));
+            if counts.fallbacks.len() >= LABELS_MAX && !counts.fallbacks.contains_key(&key) {
+                key = (OTHER.into(), OTHER.into());
+            }
+            let failed = record.end != End::Completed;
+            counts.fallbacks.entry(key).or_default()[usize::from(failed)] += 1;
+        }
+    }
+
+    /// The counts so far.
+    pub fn read(&self) -> MutexGuard<'_, RareCounts> {
+        // Whole after every step: poison says nothing here.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,69 @@
+//! The families of limits and fallbacks. [cold]
+
+use std::collections::BTreeMap;
+
+use super::families as f;
+use super::groups::render as labels;
+use super::requests::target_labels;
+use super::text::{header, sample};
+use crate::bridge::WorkerView;
+use crate::bridge::health::HealthTable;
+use crate::cold::watchdog::unix_ms;
+
+/// Appends them.
+pub(super) fn render(workers: &[WorkerView], out: &mut Vec<u8>) {
+    let (mut limited, mut fallbacks) = (BTreeMap::new(), BTreeMap::new());
+    for worker in workers {
+        let counts = worker.counters.rare.read();
+        for (key, count) in &counts.limited {
+            *limited.entry(key.clone()).or_insert(0) += count;
+        }
+        for (key, [served, failed]) in &counts.fallbacks {
+            let sum: &mut [u64; 2] = fallbacks.entry(key.clone()).or_default();
+            sum[0] += served;
+            sum[1] += failed;
+        }
+    }
+    header(out, &f::LIMITED);
+    for ((scope, layer, policy_id), count) in &limited {
+        let labels = labels([
+            ("scope", *scope),
+            ("layer", layer),
+            ("policy_id", policy_id),
+        ]);
+        sample(out, &f::LIMITED, &labels, signed(*count));
+    }
+    for (place, family) in [&f::FALLBACKS_SERVED, &f::FALLBACKS_FAILED]
+        .into_iter()
+        .enumerate()
+    {
+        header(out, family);
+        for ((model, target), counts) in fallbacks.iter().filter(|(_, counts)| counts[place] > 0) {
+            let labels = labels([("model", &**model), ("fallback_model", target)]);
+            sample(out, family, &labels, signed(counts[place]));
+        }
+    }
+}
+
+/// Appends the state of every target that was asked: 0 healthy, 1 degraded, 2 down.
+pub(super) fn render_states(workers: &[WorkerView], health: &HealthTable, out: &mut Vec<u8>) {
+    let now_ms = unix_ms();
+    let mut states = BTreeMap::new();
+    for worker in workers {
+        for series in worker.counters.targets().iter() {
+            if let Some(target) = &series.target
+                && let Some(view) = health.view(&target.model_id, now_ms)
+            {
+                states.insert(target_labels(Some(series)), view.grade.code());
+            }
+        }
+    }
+    header(out, &f::DEPLOYMENT_STATE);
+    for (labels, state) in &states {
+        sample(out, &f::DEPLOYMENT_STATE, labels, i64::from(*state));
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

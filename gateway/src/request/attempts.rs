@@ -1,0 +1,185 @@
+//! Tries at the targets of one call, until one of them serves it. [ring]
+//!
+//! An attempt counts as failed until the first byte of its answer was sent: a stream that breaks
+//! before its first event is tried again like a connection that was refused.
+
+use std::future::pending;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::time::Instant;
+
+use super::answer::{relay_stream, relay_whole};
+use super::context::Context;
+use super::job::{Attempt, Job, at_next_target, at_same_target};
+use crate::http::h1::{RequestHead, ResponseHead};
+use crate::listener::client::{Client, HungUp};
+use crate::provider::{ERROR_BODY_BYTES_MAX, ErrorAnswer};
+use crate::rejection::Rejection;
+use crate::relay::unary::{self, Excess};
+use crate::relay::{Replay, Stop};
+use crate::route::{JITTER_MAX, Next, Rules};
+use crate::short_text::ShortText;
+use crate::upstream::attempt::{self, Reply};
+use crate::worker::Worker;
+
+/// How long the body of an upstream's error may take.
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(10);
+/// Where providers put the id of an exchange, first one wins.
+const TRANSPORT_IDS: [&str; 5] = [
+    "x-request-id",
+    "request-id",
+    "x-amzn-requestid",
+    "apim-request-id",
+    "x-goog-request-id",
+];
+const TRANSPORT_ID_BYTES_MAX: usize = 256;
+
+/// Tries targets in order; `true` where the connection can carry another request.
+pub(super) async fn run(
+    ctx: &mut Context,
+    job: &mut Job,
+    first: Attempt,
+    replay: &mut Replay,
+    (head, client): (&RequestHead, &mut Client),
+) -> Result<bool, Stop> {
+    let worker = Rc::clone(&ctx.worker);
+    worker.retries.earn();
+    let mut attempt = first;
+    let mut tries = 1;
+    loop {
+        let outcome = once(ctx, job, &mut attempt, replay, (head, client)).await;
+        job.health(&worker, &attempt, &outcome);
+        let failure = match outcome {
+            Err(Stop::Rejected(failure)) => failure,
+            done => {
+                job.settle(ctx);
+                return done;
+            }
+        };
+        let next = next(job, &attempt, &failure, tries, &worker);
+        let pause = match next {
+            Next::SameTarget(pause) => pause,
+            Next::NextTarget => Duration::ZERO,
+            Next::Stop => return Err(failure.into()),
+        };
+        let ready = worker.now() + pause;
+        let left = attempt.deadline.map(|at| at.checked_duration_since(ready));
+        if left == Some(None) || !replay.is_there() {
+            return Err(failure.into());
+        }
+        if next == Next::NextTarget {
+            tries = 1;
+            attempt = at_next_target(replay, ctx, job, head, failure)?;
+        } else {
+            tries += 1;
+            rest(client, ready).await?;
+            attempt = at_same_target(replay, ctx, (job, attempt), head, failure)?;
+        }
+    }
+}
+
+/// What follows `failure`, the last of `tries` tries of a target.
+fn next(job: &Job, attempt: &Attempt, failure: &Rejection, tries: u32, worker: &Worker) -> Next {
+    let group = job.candidates.group();
+    let routing = group.and_then(|group| group.routing());
+    let rules = Rules::of(
+        &attempt.route.target,
+        routing,
+        worker.settings.upstream.retries,
+    );
+    let has_next = job.candidates.has_next();
+    match rules.after(failure, tries, has_next) {
+        Next::SameTarget(pause) if worker.retries.spend() => {
+            let jitter_ms = worker.ids.next() % (JITTER_MAX.as_millis() as u64 + 1);
+            Next::SameTarget(pause + Duration::from_millis(jitter_ms))
+        }
+        Next::SameTarget(_) if has_next => Next::NextTarget,
+        Next::SameTarget(_) => Next::Stop,
+        next => next,
+    }
+}
+
+/// Waits until `ready`, or until the client leaves.
+async fn rest(client: &mut Client, ready: Instant) -> Result<(), HungUp> {
+    let never = pin!(pending::<()>());
+    client.until_hangup_or(Some(ready), never).await.map(drop)
+}
+
+/// One attempt, from the request to the answer's last byte.
+async fn once(
+    ctx: &mut Context,
+    job: &mut Job,
+    attempt: &mut Attempt,
+    replay: &mut Replay,
+    (head, client): (&RequestHead, &mut Client),
+) -> Result<bool, Stop> {
+    let sent = send(ctx, attempt, client).await;
+    // A long stream keeps nothing of the request.
+    ctx.worker
+        .buffers
+        .give(std::mem::take(&mut attempt.request));
+    let reply = sent?;
+    attempt.answered = Some(ctx.worker.now());
+    if job.call.stream && is_event_stream(&reply) {
+        relay_stream(ctx, job, attempt, (replay, reply), (head, client)).await
+    } else {
+        relay_whole(ctx, job, attempt, reply, (head, client)).await
+    }
+}
+
+/// Gets a response head from the target, or its error.
+async fn send(ctx: &mut Context, attempt: &Attempt, client: &mut Client) -> Result<Reply, Stop> {
+    let worker = Rc::clone(&ctx.worker);
+    ctx.record().attempts += 1;
+    let provider_key = &attempt.route.provider_key;
+    let mut alarm = client.lend_alarm();
+    let clocks = &attempt.clocks;
+    let sending = attempt::send(&worker, provider_key, &attempt.request, clocks, &mut alarm);
+    let sent = client.until_hangup(pin!(sending)).await?;
+    client.return_alarm(alarm);
+    let upstream_us = ctx.micros_to(worker.tick());
+    ctx.record().upstream_us = Some(upstream_us);
+    let labels = &attempt.route.labels;
+    let reply = sent.map_err(|failure| {
+        worker.shard().attempt(labels, false);
+        Rejection::from(failure)
+    })?;
+    ctx.record().upstream_request_id = transport_id(&reply.head);
+    let status = reply.head.status();
+    worker.shard().attempt(labels, (200..300).contains(&status));
+    if (200..300).contains(&status) {
+        return Ok(reply);
+    }
+    let retry_after = reply.head.header("retry-after").map(Box::<[u8]>::from);
+    let body = error_body(&worker, reply, client).await?;
+    let answer = ErrorAnswer {
+        status,
+        retry_after: retry_after.as_deref(),
+        body: &body,
+        now_unix_s: worker.unix_ms() / 1000,
+    };
+    Err(attempt.exchange.error(&answer, &attempt.route).into())
+}
+
+/// What comes of an error's body in time; the status says enough without it.
+async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Result<Vec<u8>, HungUp> {
+    let deadline = Some(worker.now() + ERROR_BODY_WAIT);
+    let reading = unary::read_body(worker, reply, ERROR_BODY_BYTES_MAX, Excess::Cut);
+    let read = client.until_hangup_or(deadline, pin!(reading)).await?;
+    Ok(read.ok().and_then(Result::ok).unwrap_or_default())
+}
+
+/// The id under which the provider logs this exchange.
+fn transport_id(head: &ResponseHead) -> Option<ShortText> {
+    let value = TRANSPORT_IDS.iter().find_map(|name| head.header(name))?;
+    let id = value.get(..TRANSPORT_ID_BYTES_MAX).unwrap_or(value);
+    Some(ShortText::lossy(id))
+}
+
+fn is_event_stream(reply: &Reply) -> bool {
+    let kind = reply.head.header("content-type").unwrap_or_default();
+    kind.get(..17)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+}

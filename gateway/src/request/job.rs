@@ -1,0 +1,331 @@
+//! A call on its way: its targets, and what it holds of its limits. [ring]
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config_sync::model::ApiKey;
+use config_sync::snapshot::Snapshot;
+use monoio::time::Instant;
+
+use super::context::Context;
+use crate::auth;
+use crate::bridge::health::{Failure, FailureClass, InFlight};
+use crate::dialect::Seed;
+use crate::endpoint::{Call, Endpoint};
+use crate::http::h1::RequestHead;
+use crate::limit::{Claim, Headroom, Limited, Permit, Policies};
+use crate::provider::{Asker, Exchange, Outbound};
+use crate::rejection::Rejection;
+use crate::relay::{Marks, Replay, Stop};
+use crate::route::{Candidates, Route, Rules};
+use crate::upstream::clocks::Clocks;
+use crate::usage::tokens_of;
+use crate::worker::Worker;
+
+/// Prepares an attempt at the next target that the call of `replay` may be sent to.
+///
+/// # Errors
+///
+/// `last` where there is none, or that target's rejection.
+pub(super) fn at_next_target(
+    replay: &Replay,
+    ctx: &mut Context,
+    job: &mut Job,
+    head: &RequestHead,
+    last: Rejection,
+) -> Result<Attempt, Rejection> {
+    let Some((snapshot, body)) = replay.parts() else {
+        return Err(last);
+    };
+    let key = known(snapshot, head, &ctx.worker)?;
+    match job.next_target(ctx, key, (head, body)) {
+        Ok(Some(attempt)) => Ok(attempt),
+        // What was tried and failed says more than what could not be tried.
+        Ok(None) | Err(Rejection::RateLimited(_)) => Err(last),
+        Err(why) => Err(why),
+    }
+}
+
+/// Prepares another attempt at the target of `before`, which ended with `last`.
+///
+/// # Errors
+///
+/// `last` where the request was not kept, or what is wrong with the target by now.
+pub(super) fn at_same_target(
+    replay: &Replay,
+    ctx: &mut Context,
+    (job, before): (&Job, Attempt),
+    head: &RequestHead,
+    last: Rejection,
+) -> Result<Attempt, Rejection> {
+    let Some((snapshot, body)) = replay.parts() else {
+        return Err(last);
+    };
+    let key = known(snapshot, head, &ctx.worker)?;
+    job.attempt(ctx, key, before.route, (head, body))
+}
+
+/// The caller once more: nothing of it was kept beside the request's head.
+fn known<'s>(
+    snapshot: &'s Snapshot,
+    head: &RequestHead,
+    worker: &Worker,
+) -> Result<&'s ApiKey, Rejection> {
+    match auth::identify(snapshot, head, worker.unix_ms()) {
+        Ok(key) => Ok(key),
+        Err((rejection, _)) => Err(rejection),
+    }
+}
+
+/// A checked call, and what it holds until its answer has ended.
+pub(crate) struct Job {
+    pub(super) call: Call,
+    pub(super) candidates: Candidates,
+    policies: Rc<Policies>,
+    /// Of a call to a group: the caller's part of the limits.
+    caller: Option<Permit>,
+    /// The limits of the present target; of a direct model all of them.
+    target: Option<Permit>,
+}
+
+/// One try at one target.
+pub(crate) struct Attempt {
+    pub(super) route: Route,
+    pub(super) clocks: Clocks,
+    /// The way out and back.
+    pub(super) exchange: Exchange,
+    /// The complete upstream request.
+    pub(super) request: Vec<u8>,
+    pub(super) started: Instant,
+    /// When the response head came.
+    pub(super) answered: Option<Instant>,
+    /// When the whole request must have ended, attempts together.
+    pub(super) deadline: Option<Instant>,
+    /// Where loads are looked at.
+    _in_flight: Option<InFlight>,
+}
+
+impl Job {
+    pub(super) fn new(call: Call, candidates: Candidates, policies: Rc<Policies>) -> Self {
+        Self {
+            call,
+            candidates,
+            policies,
+            caller: None,
+            target: None,
+        }
+    }
+
+    /// Prepares an attempt at the next target whose limits admit the call; `None` where nobody needs
+    /// to be asked, because the target cannot count tokens.
+    ///
+    /// # Errors
+    ///
+    /// The limit that stands in the way, of the last target that had one; else what is wrong with the
+    /// target or with the call for it.
+    pub(super) fn next_target(
+        &mut self,
+        ctx: &mut Context,
+        key: &ApiKey,
+        (head, body): (&RequestHead, &[u8]),
+    ) -> Result<Option<Attempt>, Rejection> {
+        self.target = None;
+        let mut limited = None;
+        while let Some(route) = self.candidates.take_next() {
+            let route = route?;
+            ctx.record().target = Some(Arc::clone(&route.labels));
+            match self.admit(&ctx.worker, key, &route) {
+                Ok(()) if Exchange::is_spared(&self.call, &route)? => return Ok(None),
+                Ok(()) => return self.attempt(ctx, key, route, (head, body)).map(Some),
+                Err(Refused::Caller(why)) => return Err(Rejection::RateLimited(why)),
+                Err(Refused::Target(why)) => limited = Some(why),
+            }
+        }
+        match limited {
+            Some(why) => Err(Rejection::RateLimited(why)),
+            None => Err(Rejection::Internal {
+                detail: "a call has no target left".to_owned(),
+            }),
+        }
+    }
+
+    /// Counts the call against its limits: the caller's once, the target's for each target.
+    fn admit(&mut self, worker: &Worker, key: &ApiKey, route: &Route) -> Result<(), Refused> {
+        let tokens = match self.call.endpoint {
+            Endpoint::CountTokens => 0,
+            _ => tokens_of(self.call.prompt_bytes).saturating_add(self.call.max_tokens),
+        };
+        let claim = Claim::new(&self.policies, key).reserving(tokens);
+        let now_ms = worker.unix_ms().unsigned_abs();
+        let Some(group) = self.candidates.group() else {
+            let permit = worker.buckets.admit(&claim.to(&route.target), now_ms);
+            self.target = Some(permit.map_err(|why| Refused::Caller(Box::new(why)))?);
+            return Ok(());
+        };
+        let claim = claim.through(&group.model);
+        if self.caller.is_none() {
+            let permit = worker.buckets.admit_caller(&claim, now_ms);
+            self.caller = Some(permit.map_err(|why| Refused::Caller(Box::new(why)))?);
+        }
+        let permit = worker
+            .buckets
+            .admit_target(&claim.to(&route.target), now_ms);
+        self.target = Some(permit.map_err(|why| Refused::Target(Box::new(why)))?);
+        Ok(())
+    }
+
+    /// Prepares an attempt at the target of `route`.
+    fn attempt(
+        &self,
+        ctx: &mut Context,
+        key: &ApiKey,
+        route: Route,
+        (head, body): (&RequestHead, &[u8]),
+    ) -> Result<Attempt, Rejection> {
+        let worker = Rc::clone(&ctx.worker);
+        let record = ctx.record();
+        record.target = Some(Arc::clone(&route.labels));
+        record.upstream_model.clone_from(&route.upstream_model);
+        let group = self.candidates.group();
+        if let Some(group) = group {
+            record.group = Some(Arc::clone(&group.model.display_name));
+            record.fallbacks = u16::try_from(self.candidates.given() - 1).unwrap_or(u16::MAX);
+        }
+        let mut request = worker.buffers.take();
+        let asker = Asker {
+            head,
+            key,
+            request_id: &record.request_id,
+        };
+        let outbound = Outbound {
+            route: &route,
+            call: &self.call,
+            asker: &asker,
+        };
+        let seed = || Seed {
+            created_unix_s: worker.unix_ms() / 1000,
+            hex: worker.ids.hex(),
+        };
+        let exchange = Exchange::begin(&outbound, body, seed, &mut request)?;
+        let group = group.map(|group| &**group.model);
+        let upstream = &worker.settings.upstream;
+        let clocks = Clocks::of(&route.target, group, upstream, self.call.stream);
+        let now = worker.now();
+        let deadline =
+            overall(&clocks, upstream.timeout, self.call.stream).map(|limit| ctx.started + limit);
+        let clocks = match deadline {
+            Some(deadline) => clocks.within(deadline.saturating_duration_since(now)),
+            None => clocks,
+        };
+        let keeps_samples = worker.rows.keeps_samples();
+        let in_flight = keeps_samples.then(|| InFlight::enter(&route.health));
+        Ok(Attempt {
+            clocks,
+            exchange,
+            request,
+            started: now,
+            answered: None,
+            deadline,
+            _in_flight: in_flight,
+            route,
+        })
+    }
+
+    /// Notes how the target did.
+    pub(super) fn health(&self, worker: &Worker, attempt: &Attempt, outcome: &Result<bool, Stop>) {
+        let now_ms = worker.unix_ms().unsigned_abs();
+        let (health, target) = (&attempt.route.health, &attempt.route.target);
+        let failure = match outcome {
+            Ok(_) => {
+                // Of a stream: until it was established.
+                let established = attempt.answered.filter(|_| self.call.stream);
+                let end = established.unwrap_or(worker.now());
+                let latency = end.saturating_duration_since(attempt.started);
+                let is_sampled = worker.rows.keeps_samples();
+                return health.succeeded(now_ms, is_sampled.then_some(latency));
+            }
+            Err(Stop::HungUp) => return,
+            Err(Stop::Rejected(failure) | Stop::Cut(failure)) => failure,
+        };
+        let Some(class) = class_of(failure) else {
+            return;
+        };
+        let routing = self.candidates.group().and_then(|group| group.routing());
+        let rules = Rules::of(target, routing, 0);
+        let failure = Failure {
+            class,
+            is_retryable: rules.is_retryable(failure),
+            retry_after_secs: failure.retry_after_secs(),
+        };
+        let cooled = health.failed(failure, &target.cooldown, now_ms);
+        if let Some(cooled) = cooled.filter(|cooled| cooled.is_new) {
+            worker.shard().cooled_down(&attempt.route.labels);
+            let detail = format!(
+                "{} for {} s: {}",
+                target.display_name,
+                cooled.seconds,
+                cooled.reason.label()
+            );
+            worker.warn("a target failed and is left alone for a while", &detail);
+        }
+    }
+
+    /// Charges the tokens of the request in the place of those reserved.
+    pub(super) fn settle(&mut self, ctx: &mut Context) {
+        let now_ms = ctx.worker.unix_ms().unsigned_abs();
+        let usage = &ctx.record().usage;
+        let tokens = match self.call.endpoint {
+            Endpoint::CountTokens => 0,
+            _ => [usage.completion, usage.cache_creation, usage.cache_read]
+                .into_iter()
+                .fold(usage.prompt, u64::saturating_add),
+        };
+        for permit in [&mut self.caller, &mut self.target].into_iter().flatten() {
+            permit.settle(tokens, now_ms);
+        }
+    }
+
+    /// What the answer of `route` says about the call.
+    pub(super) fn marks(&self, route: &Route) -> Marks {
+        let permits = [&self.caller, &self.target].into_iter().flatten();
+        let headroom = |all: Headroom, permit: &Permit| all.and(permit.headroom());
+        let is_group = self.candidates.group().is_some();
+        Marks {
+            call_id: self.call.endpoint == Endpoint::ChatCompletions,
+            served_by: is_group.then(|| Rc::clone(&route.target)),
+            headroom: permits.fold(Headroom::default(), headroom),
+        }
+    }
+}
+
+/// Who stands in the way.
+enum Refused {
+    /// No target will do.
+    Caller(Box<Limited>),
+    /// Another target may do.
+    Target(Box<Limited>),
+}
+
+/// How long all attempts of a request may take: what one of them may, and the deployment's clock if
+/// that is longer. Streams have a clock of their own for it.
+fn overall(clocks: &Clocks, deployment: Option<Duration>, stream: bool) -> Option<Duration> {
+    if stream {
+        return clocks.total;
+    }
+    Some(clocks.total?.max(deployment?))
+}
+
+/// What a failure says of its target; `None` where it says nothing.
+fn class_of(failure: &Rejection) -> Option<FailureClass> {
+    match failure {
+        Rejection::UpstreamTimeout { .. } => Some(FailureClass::Timeout),
+        Rejection::Transport { .. } | Rejection::StreamAborted => Some(FailureClass::Transport),
+        Rejection::Decode { .. } => Some(FailureClass::Decode),
+        Rejection::Upstream(error) if error.in_band => {
+            Some(FailureClass::InBand(error.upstream_status))
+        }
+        Rejection::Upstream(error) => Some(FailureClass::Status(error.upstream_status)),
+        _ => None,
+    }
+}
