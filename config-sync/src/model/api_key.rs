@@ -197,7 +197,6 @@ fn unenforced_of(
     mcp_rate_limits: Option<&Value>,
 ) -> Vec<&'static str> {
     unenforced::set(&[
-        ("rate_limit", key.rate_limit.is_some()),
         ("jwt_subject", has_jwt),
         ("mcp_access", key.mcp_access.is_some()),
         ("mcp_rate_limits", mcp_rate_limits.is_some()),

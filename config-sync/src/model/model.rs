@@ -204,10 +204,7 @@ impl ModelDocument {
 
     fn with_unenforced(self) -> Self {
         let unenforced = unenforced::set(&[
-            (self.kind.name(), self.kind != ModelKind::Direct),
-            ("rate_limit", self.rate_limit.is_some()),
-            ("cooldown", self.cooldown.is_some()),
-            ("retries", self.retries.is_some()),
+            (self.kind.name(), !self.kind.is_served()),
             (
                 "background_model_check",
                 self.background_model_check.is_some(),

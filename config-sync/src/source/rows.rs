@@ -16,6 +16,7 @@ use crate::model::{
 };
 use crate::resource::Resource;
 use crate::snapshot::{Other, Snapshot, SnapshotParts};
+use crate::state::SERVED;
 use crate::tree::{Problems, Unknown};
 
 /// Each entry with its document, where it could be read; in processing order.
@@ -191,13 +192,12 @@ pub(super) fn not_served(entries: &[&Entry]) -> Vec<String> {
         of.map(|entry| entry.label()).collect()
     };
     let mut found = Vec::new();
-    for kind in VIRTUAL_KINDS {
+    for kind in VIRTUAL_KINDS.into_iter().filter(|kind| *kind != "routing") {
         let what = format!("models of kind {kind} are not served by this version");
         found.push((what, named(&|entry| virtual_kind(entry) == Some(kind))));
     }
     for collection in Collection::ALL {
-        use Collection::{ApiKeys, Models, ProviderKeys};
-        if !matches!(collection, ProviderKeys | Models | ApiKeys) {
+        if !SERVED.contains(&collection) {
             let what = format!("{collection} are loaded and not enforced by this version");
             found.push((what, named(&|entry| entry.collection == collection)));
         }

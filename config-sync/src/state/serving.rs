@@ -12,10 +12,11 @@ use crate::resource::Resource;
 use crate::snapshot::{Indexes, Other, Snapshot};
 
 /// Collections that this version serves; rows of the others load, and nothing enforces them.
-pub const SERVED: [Collection; 3] = [
+pub const SERVED: [Collection; 4] = [
     Collection::ProviderKeys,
     Collection::Models,
     Collection::ApiKeys,
+    Collection::RateLimitPolicies,
 ];
 
 /// The indexes of the next snapshot, and what it takes to keep them up to date.

@@ -156,7 +156,6 @@ fn settings_without_effect_are_told() {
     let (document, said) = read_as(&doc, Unknown::Refused);
     assert!(said.is_empty(), "{said:?}");
     let want = [
-        "rate_limit",
         "jwt_subject",
         "mcp_access",
         "mcp_rate_limits",

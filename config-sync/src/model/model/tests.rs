@@ -167,11 +167,13 @@ fn each_mistake_is_named_by_its_field() {
 #[test]
 fn settings_without_effect_are_told() {
     let doc = with(
-        &json!({"rate_limit": {"rpm": 1}, "cooldown": {}, "auto_prompt_caching": {"enabled": false}}),
+        &json!({"rate_limit": {"rpm": 1}, "cooldown": {}, "background_model_check": {"enabled": true,
+            "interval_seconds": 5, "timeout_seconds": 1, "prompt": "hi", "max_tokens": 1,
+            "stale_after_seconds": 9}}),
     );
     let (document, said) = read_as(&doc, Unknown::Refused);
     assert!(said.is_empty(), "{said:?}");
-    assert_eq!(document.unwrap().unenforced, ["rate_limit", "cooldown"]);
+    assert_eq!(document.unwrap().unenforced, ["background_model_check"]);
 }
 
 #[test]

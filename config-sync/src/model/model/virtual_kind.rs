@@ -22,6 +22,14 @@ pub enum ModelKind {
 }
 
 impl ModelKind {
+    /// Whether this version serves it.
+    pub fn is_served(&self) -> bool {
+        match self {
+            Self::Direct | Self::Routing(_) => true,
+            Self::Ensemble(_) | Self::Semantic(_) => false,
+        }
+    }
+
     /// The marker in documents, or `direct`.
     pub fn name(&self) -> &'static str {
         match self {

@@ -374,8 +374,8 @@ provider_keys:
   - {display_name: b, provider: anthropic, adapter: openai, api_key: k, telemetry_tags: {featured: true}}
   - {display_name: c, provider: other, api_key: k}
 models:
-  - {display_name: m1, provider: p, model_name: x, provider_key: a, rate_limit: {rpm: 1}}
-  - {display_name: m2, provider: p, model_name: x, provider_key: a, rate_limit: {rpm: 1}, cooldown: {enabled: false}}
+  - {display_name: m1, provider: p, model_name: x, provider_key: a, background_model_check: {enabled: true, interval_seconds: 5, timeout_seconds: 1, prompt: hi, max_tokens: 1, stale_after_seconds: 9}}
+  - {display_name: m2, provider: p, model_name: x, provider_key: a, rate_limit: {rpm: 1}, background_model_check: {enabled: true, interval_seconds: 5, timeout_seconds: 1, prompt: hi, max_tokens: 1, stale_after_seconds: 9}}
 api_keys:
   - {display_name: k, key_env: CLIENT_KEY, allowed_models: [], allowed_agents: ["x*"], mcp_access: {allow: []}}
 "#;
@@ -387,8 +387,7 @@ api_keys:
             "provider and adapter name different vendors, the adapter decides on provider_keys: b",
             "no base URL or no adapter, so requests will fail, on provider_keys: b, c",
             "telemetry_tags on provider_keys is not enforced by this version: b",
-            "rate_limit on models is not enforced by this version: m1, m2",
-            "cooldown on models is not enforced by this version: m2",
+            "background_model_check on models is not enforced by this version: m1, m2",
             "mcp_access on api_keys is not enforced by this version: k",
             "allowed_agents on api_keys is not enforced by this version: k",
         ]
