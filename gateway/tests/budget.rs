@@ -27,7 +27,7 @@ use gateway::http::h1::{self, Limits, Method, RequestHead};
 use gateway::http::sse::{EVENT_BYTES_MAX, EventScanner};
 use gateway::limit::{Buckets, Claim, Policies};
 use gateway::provider::{Asker, Exchange, Outbound, Seen};
-use gateway::route::{Route, Rows};
+use gateway::route::{Asking, Route, Rows};
 
 const CHAT: &str = "/v1/chat/completions";
 /// Allocations of one unary request, from the bytes of its head to those of its answer.
@@ -159,8 +159,15 @@ fn admit(
     let key = auth::identify(snapshot, &head, 0).expect("a caller");
     let call = endpoint::parse(endpoint, body).expect("a call");
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let route = rows.resolve(snapshot, key, &call.model, client);
-    let route = route.expect("a route");
+    let asking = Asking {
+        key,
+        client_ip: client,
+        head: &head,
+        now_ms: 0,
+    };
+    let candidates = rows.resolve(snapshot, &asking, &call.model);
+    let route = candidates.expect("candidates").take_next();
+    let route = route.expect("a target").expect("a route");
     let asker = Asker {
         head: &head,
         key,
@@ -418,6 +425,9 @@ fn record(id: &str, now: i64) -> RequestRecord {
         upstream_request_id: Some("req_0123456789abcdef0123456789abcdef".into()),
         finish_reason: Some("stop".into()),
         attempts: 1,
+        group: None,
+        fallbacks: 0,
+        limit: None,
         upstream_model: "gpt-4o-2024-08-06".into(),
     }
 }

@@ -14,7 +14,7 @@ use gateway::endpoint::{self, Call, Endpoint};
 use gateway::http::h1::{self, Limits};
 use gateway::provider::{Asker, Exchange, Outbound};
 use gateway::rejection::Rejection;
-use gateway::route::{self, Route};
+use gateway::route::{Asking, Route, Rows};
 
 const DOC: &str = include_str!("../../docs/protocols.md");
 /// A table with fewer rows was not found whole.
@@ -138,8 +138,14 @@ impl Gateway {
             .unwrap();
         let key = self.0.api_keys().next().unwrap();
         let call = endpoint::parse(endpoint, body)?;
-        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let route = route::resolve(&self.0, key, &call.model, client)?;
+        let asking = Asking {
+            key,
+            client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            head: &head,
+            now_ms: 0,
+        };
+        let mut candidates = Rows::default().resolve(&self.0, &asking, &call.model)?;
+        let route = candidates.take_next().unwrap()?;
         let asker = Asker {
             head: &head,
             key,

@@ -111,7 +111,7 @@ fn every_module_says_which_thread_runs_it() {
             "cold" => &["[cold]", "[pure]"],
             "boot" => &["[boot]"],
             "bridge" => &["[bridge]"],
-            "http" | "endpoint" | "auth" | "route" | "provider" | "usage" | "json"
+            "http" | "endpoint" | "auth" | "route" | "limit" | "provider" | "usage" | "json"
             | "canonical" | "dialect" => &["[pure]"],
             "sys" | "relay" => &["[ring]"],
             _ => return None,
@@ -142,7 +142,9 @@ fn the_runtime_of_the_workers_is_named_where_it_is_known_to_be() {
         "src/listener/mod.rs",
         "src/relay/stream.rs",
         "src/request/answer.rs",
+        "src/request/attempts.rs",
         "src/request/context.rs",
+        "src/request/job.rs",
         "src/sys/socket.rs",
         "src/upstream/attempt.rs",
         "src/upstream/connect.rs",

@@ -130,6 +130,7 @@ def config_of(engine, resources, directory):
             "metrics": {"prometheus": {"addr": "127.0.0.1:0"}},
         },
         "shutdown": {"min_drain_secs": 0},
+        "upstream": {"retries": 0},
     }
 
 

@@ -63,6 +63,8 @@ impl Setup {
                 "observability": {"log_format": "json",
                     "metrics": {"prometheus": {"addr": "127.0.0.1:0"}}},
                 "shutdown": {"min_drain_secs": 0},
+                // A fault is met once, and told at once.
+                "upstream": {"retries": 0},
             }),
             resources: serde_json::json!({
                 "_format_version": "1",

@@ -1,0 +1,159 @@
+//! Limits of keys, models and policies, on every endpoint.
+
+use serde_json::{Value, json};
+
+use crate::on_both_engines;
+use crate::support::gateway::{chat, post};
+use crate::support::{Engine, Gateway, Response, Setup, mock};
+
+const CHAT: &str = "/v1/chat/completions";
+
+/// Every endpoint that an upstream answers, with a body for `model`.
+fn calls(model: &str) -> Vec<(&'static str, Value)> {
+    let messages = json!([{"role": "user", "content": "Hello"}]);
+    vec![
+        (CHAT, chat(model, false)),
+        (CHAT, chat(model, true)),
+        (
+            "/v1/completions",
+            json!({"model": model, "prompt": "Hello"}),
+        ),
+        ("/v1/embeddings", json!({"model": model, "input": "Hello"})),
+        (
+            "/v1/messages",
+            json!({"model": model, "max_tokens": 9, "messages": messages}),
+        ),
+        (
+            "/v1/messages/count_tokens",
+            json!({"model": model, "messages": messages}),
+        ),
+        ("/v1/responses", json!({"model": model, "input": "Hello"})),
+    ]
+}
+
+fn gateway(engine: Engine, change: impl FnOnce(&mut Value)) -> Gateway {
+    Setup::new(engine, mock()).resources(change).start()
+}
+
+fn refused(response: &Response, sentence: &str, case: &str) {
+    assert_eq!(response.status, 429, "{case}: {}", response.text());
+    let error = &response.json()["error"];
+    let kind = error["type"].as_str().unwrap();
+    assert!(
+        ["rate_limit_exceeded", "rate_limit_error"].contains(&kind),
+        "{case}: {error}"
+    );
+    assert!(
+        error["message"].as_str().unwrap().contains(sentence),
+        "{case}: {error}"
+    );
+    let retry_after: u64 = response.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=86_400).contains(&retry_after), "{case}: {retry_after}");
+}
+
+on_both_engines! {
+    fn no_endpoint_serves_a_stranger_or_goes_past_a_limit(engine) {
+        let gateway = gateway(engine, |file| file["api_keys"][0]["rate_limit"] = json!({"rpd": 0}));
+        for (path, body) in calls("m") {
+            let stranger = String::from_utf8(post(path, &body)).unwrap();
+            let stranger = stranger.replace("Bearer ", "Bearer x");
+            let mut raw = gateway.connect();
+            raw.send(stranger.as_bytes());
+            assert_eq!(raw.response().status, 401, "{path}");
+            let response = gateway.post(path, &body);
+            refused(&response, "request limit exceeded (requests)", path);
+            assert_eq!(response.header("x-ratelimit-limit-requests"), Some("0"), "{path}");
+            assert_eq!(response.header("x-ratelimit-remaining-requests"), Some("0"), "{path}");
+        }
+        for path in ["/v1/models", "/v1/models/m"] {
+            assert_eq!(gateway.get(path).status, 200, "lists count against no limit");
+        }
+        let labels = ["scope=\"requests\"", "layer=\"api_key\""];
+        assert_eq!(gateway.metric("sluice_ratelimit_rejections_total", &labels), 7.0);
+    }
+
+    fn a_window_admits_what_it_says_and_tells_what_is_left(engine) {
+        let gateway = gateway(engine, |file| file["api_keys"][0]["rate_limit"] = json!({"rpd": 3}));
+        for left in ["2", "1", "0"] {
+            let response = gateway.post(CHAT, &chat("m", false));
+            assert_eq!(response.status, 200);
+            assert_eq!(response.header("x-ratelimit-limit-requests"), Some("3"));
+            assert_eq!(response.header("x-ratelimit-remaining-requests"), Some(left));
+            assert!(response.header("x-ratelimit-reset-requests").unwrap().ends_with('s'));
+        }
+        refused(&gateway.post(CHAT, &chat("m", true)), "(requests)", "the fourth");
+        let line = gateway.access_lines(4).pop().unwrap();
+        assert_eq!((&line["limit_scope"], &line["limit_layer"]), (&json!("requests"), &json!("api_key")));
+        assert_eq!(line["attempts"], 0, "nobody was asked");
+    }
+
+    fn tokens_are_charged_once_they_are_known(engine) {
+        let gateway = gateway(engine, |file| {
+            file["api_keys"][0]["rate_limit"] = json!({"tpd": 100});
+            file["api_keys"][0]["allowed_models"] = json!(["*"]);
+        });
+        let body = |tokens: u64| chat(&format!("script/usage_in={tokens},usage_out=1"), false);
+        for tokens in [60, 30, 500] {
+            let response = gateway.post(CHAT, &body(tokens));
+            assert_eq!(response.status, 200, "{tokens}");
+        }
+        refused(&gateway.post(CHAT, &body(1)), "token limit exceeded (tokens)", "over it");
+    }
+
+    fn a_slot_is_held_until_its_stream_ends_or_its_caller_leaves(engine) {
+        let gateway = gateway(engine, |file| {
+            file["models"][0]["rate_limit"] = json!({"concurrency": 1});
+            file["models"][0]["model_name"] = json!("events=1000,gap_ms=50");
+        });
+        let mut stream = gateway.connect();
+        stream.send(&post(CHAT, &chat("m", true)));
+        assert_eq!(stream.head().status, 200);
+        let response = gateway.post(CHAT, &chat("m", true));
+        refused(&response, "concurrency limit exceeded", "the second");
+        assert_eq!(response.header("x-ratelimit-limit-concurrent"), Some("1"));
+        drop(stream);
+        crate::support::wait_for("the slot", || {
+            let mut next = gateway.connect();
+            next.send(&post(CHAT, &chat("m", true)));
+            (next.head().status == 200).then_some(())
+        });
+    }
+
+    fn a_policy_that_refuses_names_itself(engine) {
+        let gateway = gateway(engine, |file| {
+            file["api_keys"][0]["team_id"] = json!("t-7");
+            file["rate_limit_policies"] = json!([{"name": "night \"shift\"",
+                "conditions": [{"dimension": "model_name", "operator": "~~", "value": "^m$"}],
+                "group_by": ["team"], "limits": {"rpd": 1}}]);
+        });
+        assert_eq!(gateway.post(CHAT, &chat("m", false)).status, 200);
+        let response = gateway.post(CHAT, &chat("m", false));
+        refused(&response, "request limit exceeded (requests): night \"shift\"", "the second");
+        let policy = &response.json()["error"]["policy"];
+        assert_eq!(policy["name"], "night \"shift\"");
+        assert_eq!(policy["id"].as_str().unwrap().len(), 36);
+        let other = gateway.post("/v1/embeddings", &json!({"model": "embed", "input": "x"}));
+        assert_eq!(other.status, 200, "the policy is about another model");
+        let labels = ["layer=\"policy\"", "scope=\"requests\""];
+        assert_eq!(gateway.metric("sluice_ratelimit_rejections_total", &labels), 1.0);
+    }
+
+    fn a_target_at_its_limit_is_passed_over(engine) {
+        let gateway = gateway(engine, |file| {
+            file["models"][0]["rate_limit"] = json!({"rpd": 1});
+            let models = file["models"].as_array_mut().unwrap();
+            models.push(json!({"display_name": "team", "routing": {"targets": [{"model": "m"}, {"model": "other"}]}}));
+            file["api_keys"][0]["allowed_models"] = json!(["team"]);
+            file["models"][1]["rate_limit"] = json!({"rpd": 2});
+        });
+        let served: Vec<(u16, String)> = (0..4)
+            .map(|_| {
+                let response = gateway.post(CHAT, &chat("team", false));
+                let by = response.header("x-sluice-served-by").unwrap_or_default().to_owned();
+                (response.status, by)
+            })
+            .collect();
+        let by = |status, name: &str| (status, name.to_owned());
+        assert_eq!(served, [by(200, "m"), by(200, "other"), by(200, "other"), by(429, "")]);
+    }
+}
