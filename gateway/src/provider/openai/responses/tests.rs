@@ -225,7 +225,10 @@ fn a_response_that_failed_is_shown_unless_it_repeats_a_credential() {
     let mut out = Vec::new();
     rejection.write_envelope(Dialect::Openai, "r", &mut out);
     let out = String::from_utf8(out).unwrap();
-    assert!(!out.contains("canary") && rejection.kind() == "upstream_error", "{out}");
+    assert!(
+        !out.contains("canary") && rejection.kind() == "upstream_error",
+        "{out}"
+    );
 }
 
 #[test]
