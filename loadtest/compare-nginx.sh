@@ -51,17 +51,27 @@ provider_keys:
   - { display_name: mock, provider: openai, adapter: openai, api_key: sk-mock, api_base: "http://$mock/v1" }
   - { display_name: claude, provider: anthropic, api_key: sk-mock, api_base: "http://$mock" }
 models:
+  - { display_name: gpt, provider: openai, model_name: gpt, provider_key: mock, cost: { input_per_1k: 0.001, output_per_1k: 0.002 } }
+  - { display_name: t1, provider: openai, model_name: gpt, provider_key: mock, cost: { input_per_1k: 0.001, output_per_1k: 0.002 }, rate_limit: { rpm: 1000000000 } }
+  - { display_name: t2, provider: openai, model_name: gpt, provider_key: mock, rate_limit: { rpm: 1000000000 } }
+  - { display_name: t3, provider: openai, model_name: gpt, provider_key: mock, rate_limit: { rpm: 1000000000 } }
+  - { display_name: t4, provider: openai, model_name: gpt, provider_key: mock, rate_limit: { rpm: 1000000000 } }
+  - { display_name: team, routing: { strategy: round_robin, targets: [{ model: t1, weight: 3 }, { model: t2 }, { model: t3 }, { model: t4 }] } }
   - { display_name: "mock/*", provider: openai, model_name: "*", provider_key: mock, cost: { input_per_1k: 0.001, output_per_1k: 0.002 } }
   - { display_name: "claude/*", provider: anthropic, model_name: "*", provider_key: claude, cost: { input_per_1k: 0.001, output_per_1k: 0.002 } }
 api_keys:
-  - { display_name: perf, key_env: PERF_KEY, allowed_models: ["mock/*", "claude/*"] }
+  - { display_name: perf, key_env: PERF_KEY, allowed_models: ["mock/*", "claude/*", gpt] }
+  - { display_name: limited, key_env: LIMITED_KEY, allowed_models: [team], team_id: red, rate_limit: { rpm: 1000000000, tpm: 100000000000 } }
+rate_limit_policies:
+  - { name: team, scope: team, scope_ref: red, window: day, max_requests: 1000000000 }
+  - { name: fast, conditions: [{ dimension: model_name, operator: "~~", value: "^t" }], group_by: [team, model], limits: { rph: 1000000000, concurrency: 100000 } }
 RESOURCES
 
 taskset -c 0 nginx -c "$work/nginx.conf" -p "$work" &
 nginx_pid=$!
-PERF_KEY=sk-perf taskset -c 0 "$bin/sluice" --config "$work/auto.yaml" >"$work/out" 2>"$out/sluice.log" &
+PERF_KEY=sk-perf LIMITED_KEY=sk-limited taskset -c 0 "$bin/sluice" --config "$work/auto.yaml" >"$work/out" 2>"$out/sluice.log" &
 sluice_pid=$!
-PERF_KEY=sk-perf taskset -c 0 "$bin/sluice" --config "$work/epoll.yaml" >"$work/out2" 2>"$out/epoll.log" &
+PERF_KEY=sk-perf LIMITED_KEY=sk-limited taskset -c 0 "$bin/sluice" --config "$work/epoll.yaml" >"$work/out2" 2>"$out/epoll.log" &
 epoll_pid=$!
 for port in 18081 18080 18082; do
   for _ in $(seq 100); do (: </dev/tcp/127.0.0.1/$port) 2>/dev/null && break; sleep 0.05; done
@@ -82,11 +92,19 @@ translated() { # NAME ARGS…: chat completions, relayed and translated, by one 
     --target "relayed=http://$sluice,pid=$sluice_pid,key=sk-perf,model=mock/*" \
     --target "translated=http://$sluice,pid=$sluice_pid,key=sk-perf,model=claude/*"
 }
+policy() { # NAME ARGS…: a direct model without limits, and a group of four with three limits and two policies, in turns
+  local name=$1; shift
+  echo "== $name"
+  taskset -c 1 "$bin/sluice-loadtest" run --mock "$mock" --rounds "$rounds" "$@" --json "$out/$name.json" \
+    --target "direct=http://$sluice,pid=$sluice_pid,key=sk-perf,model=gpt" \
+    --target "policy=http://$sluice,pid=$sluice_pid,key=sk-limited,model=team"
+}
 for scenario in $scenarios; do
   case $scenario in
     unary-*) run "$scenario" --mode unary --connections "${scenario#unary-}" --duration "$secs" --body-bytes 1000 --reply-bytes 1000 ;;
     stream-200) run "$scenario" --mode stream --streams 200 --events-per-sec 50 --stream-secs "$secs" ;;
     stream-1000) run "$scenario" --mode stream --streams 1000 --events-per-sec 30 --stream-secs "$secs" ;;
+    policy-*) policy "$scenario" --mode unary --connections "${scenario#policy-}" --duration "$secs" --body-bytes 1000 --reply-bytes 1000 ;;
     translated-*) translated "$scenario" --mode stream --streams "${scenario#translated-}" --events-per-sec 50 --stream-secs "$secs" ;;
     hold-*) run "$scenario" --mode hold --streams "${scenario#hold-}" --event-every-ms 2000 --secs 30 ;;
     idle-*) run "$scenario" --mode idle --connections "${scenario#idle-}" ;;
