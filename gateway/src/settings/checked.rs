@@ -19,7 +19,7 @@ pub use observability::{
 };
 pub use outbound::{DownstreamSettings, ShutdownSettings, TcpKeepalive, UpstreamSettings};
 pub use proxy::{IoEngine, ProxySettings};
-pub use redis::{CacheSettings, RatelimitSettings, RedisSettings, Topology};
+pub use redis::{CacheSettings, OnRedisFailure, RatelimitSettings, RedisSettings, Topology};
 pub use secrets::SecretsSettings;
 pub use source::{
     EtcdEndpoint, EtcdLogin, EtcdSettings, EtcdTls, ManagedSettings, Material, SourceSettings,

@@ -108,6 +108,8 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("cache.redis.tls.verify", Bool),
     ("ratelimit.backend", Text),
     ("ratelimit.concurrency_ttl_secs", Whole),
+    ("ratelimit.on_redis_failure", Text),
+    ("ratelimit.redis_timeout_ms", Whole),
     ("ratelimit.redis.mode", Text),
     ("ratelimit.redis.url", Text),
     ("ratelimit.redis.nodes", Texts),

@@ -261,10 +261,6 @@ fn features_of_later_versions_are_refused_only_when_switched_on() {
             "observability.tracing.otlp.enabled",
         ),
         ("cache: {redis: {url: 'redis://h'}}", "cache.redis"),
-        (
-            "ratelimit: {backend: redis, redis: {url: 'redis://h'}}",
-            "ratelimit.redis",
-        ),
     ];
     for (text, path) in on {
         let base = match path {
@@ -288,6 +284,14 @@ fn features_of_later_versions_are_refused_only_when_switched_on() {
         etcd: {prefix: /aisix, env_id: blue}\n";
     let (settings, warnings) = minimal_and(off, &[]).expect("valid");
     assert_eq!((warnings.len(), &*settings.env_id), (0, "blue"));
+}
+
+#[test]
+fn counters_in_redis_are_switched_on_by_the_backend() {
+    let on = "ratelimit: {backend: redis, redis: {url: 'redis://h'}, on_redis_failure: closed}\n";
+    let (settings, warnings) = minimal_and(on, &[]).expect("valid");
+    assert!(settings.ratelimit.redis.is_some() && warnings.is_empty());
+    assert_eq!(settings.ratelimit.on_redis_failure, OnRedisFailure::Closed);
 }
 
 #[test]

@@ -32,7 +32,6 @@ const REFUSED: &[(&str, IsOn)] = &[
         s.observability.tracing_otlp.is_some()
     }),
     ("cache.redis", |s| s.cache.redis.is_some()),
-    ("ratelimit.redis", |s| s.ratelimit.redis.is_some()),
 ];
 
 /// Settings without an effect.

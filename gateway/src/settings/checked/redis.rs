@@ -24,6 +24,29 @@ pub struct RatelimitSettings {
     /// `concurrency_ttl_secs`: age at which redis reclaims a slot that was never released.
     /// Seconds, default 300.
     pub concurrency_ttl: Duration,
+    /// `on_redis_failure`: what becomes of requests while redis does not answer. Default `local`.
+    pub on_redis_failure: OnRedisFailure,
+    /// `redis_timeout_ms`: longest wait for redis, per admission. 1 to 5000 ms, default 50.
+    pub redis_timeout: Duration,
+}
+
+impl RatelimitSettings {
+    /// What becomes of requests while redis does not answer; `None` where limits are not counted there.
+    pub fn shared(&self) -> Option<OnRedisFailure> {
+        self.redis.as_ref().map(|_| self.on_redis_failure)
+    }
+}
+
+/// What becomes of requests while the shared counters cannot be asked.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnRedisFailure {
+    /// They are counted in this process.
+    #[default]
+    Local,
+    /// They are admitted uncounted.
+    Open,
+    /// They are refused.
+    Closed,
 }
 
 /// One redis installation.
@@ -95,10 +118,19 @@ pub(super) fn ratelimit(root: &Fields<'_>, context: &Context<'_>) -> RatelimitSe
     let secs_min = u64::from(wants_redis);
     let bounds = (secs_min, DURATION_SECS_MAX);
     let concurrency_ttl = Duration::from_secs(whole(&block, "concurrency_ttl_secs", 300, bounds));
+    let failures = [
+        ("local", OnRedisFailure::Local),
+        ("open", OnRedisFailure::Open),
+        ("closed", OnRedisFailure::Closed),
+    ];
+    let on_redis_failure = choice(&block, "on_redis_failure", OnRedisFailure::Local, &failures);
+    let timeout_ms = whole(&block, "redis_timeout_ms", 50, (1, 5_000));
     block.finish();
     RatelimitSettings {
         redis,
         concurrency_ttl,
+        on_redis_failure,
+        redis_timeout: Duration::from_millis(timeout_ms),
     }
 }
 
@@ -249,9 +281,40 @@ mod tests {
                 json!({"ratelimit": {"backend": "redis", "redis": {"url": "redis://h"}, "concurrency_ttl_secs": 0}}),
                 "ratelimit.concurrency_ttl_secs: must be 1 to 31536000",
             ),
+            (
+                json!({"ratelimit": {"on_redis_failure": "shut"}}),
+                "ratelimit.on_redis_failure: must be one of: local, open, closed",
+            ),
+            (
+                json!({"ratelimit": {"redis_timeout_ms": 0}}),
+                "ratelimit.redis_timeout_ms: must be 1 to 5000",
+            ),
+            (
+                json!({"ratelimit": {"redis_timeout_ms": 5_001}}),
+                "ratelimit.redis_timeout_ms: must be 1 to 5000",
+            ),
         ];
         for (doc, want) in cases {
             assert_eq!(read(&doc).2, [want], "{doc}");
+        }
+    }
+
+    #[test]
+    fn an_outage_is_local_and_noticed_early_unless_said_otherwise() {
+        let (_, got, said) = read(&json!({}));
+        assert_eq!(said, [""; 0]);
+        assert_eq!(got.on_redis_failure, OnRedisFailure::Local);
+        assert_eq!(got.redis_timeout, Duration::from_millis(50));
+        for (word, want) in [
+            ("local", OnRedisFailure::Local),
+            ("open", OnRedisFailure::Open),
+            ("closed", OnRedisFailure::Closed),
+        ] {
+            let block = json!({"on_redis_failure": word, "redis_timeout_ms": 5_000});
+            let (_, got, said) = read(&json!({"ratelimit": block}));
+            assert_eq!(said, [""; 0]);
+            assert_eq!(got.on_redis_failure, want);
+            assert_eq!(got.redis_timeout, Duration::from_secs(5));
         }
     }
 
