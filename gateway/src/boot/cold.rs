@@ -2,11 +2,13 @@
 
 use std::net::TcpListener;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{BootError, because};
 use crate::bridge::histogram::{Bounds, BucketSettings};
 use crate::bridge::{self, ColdBridge, WorkerBridge};
+use crate::cold::limits::{RedisLimits, RedisLimitsOptions};
 use crate::cold::logging::{self, LogFormat, LogGuard, LogOptions};
 use crate::cold::metrics::{DetailedLabels, MetricsOptions};
 use crate::cold::rotate::{FileOptions, RotatingFile};
@@ -74,8 +76,25 @@ pub(super) fn options(
         access_log,
         client_types: observability.client_types.clone(),
         config: status.clone(),
+        limits: shared_limits(settings)?,
         log: Some(log.writer()),
     })
+}
+
+/// The counters that gateways share, if they are wanted. Redis need not be there yet.
+fn shared_limits(settings: &Settings) -> Result<Option<Arc<RedisLimits>>, BootError> {
+    let ratelimit = &settings.ratelimit;
+    let Some(redis) = &ratelimit.redis else {
+        return Ok(None);
+    };
+    let options = RedisLimitsOptions {
+        env_id: settings.env_id.clone(),
+        concurrency_ttl: ratelimit.concurrency_ttl,
+        timeout: ratelimit.redis_timeout,
+    };
+    let limits = RedisLimits::new(redis, options);
+    let limits = limits.map_err(|error| BootError(format!("ratelimit.{error}")))?;
+    Ok(Some(Arc::new(limits)))
 }
 
 fn output(

@@ -119,6 +119,7 @@ fn worker_settings(settings: &Settings) -> WorkerSettings {
         real_ip: proxy.real_ip.clone(),
         rewrites: proxy.rewrites.clone(),
         upstream: settings.upstream.clone(),
+        shared_limits: settings.ratelimit.shared(),
         livez_during_drain: settings.shutdown.livez_during_drain,
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering::AcqRel};
 use crossbeam_queue::ArrayQueue;
 
 use super::dns::DnsAnswer;
+use super::limit_link::{ASKS_IN_FLIGHT_MAX, LimitAnswer};
 
 /// Messages waiting for one worker. An answer that finds no room is lost; the worker's own
 /// deadline covers that.
@@ -113,6 +114,7 @@ pub enum ToWorker {
 #[derive(Debug)]
 pub struct Mailbox {
     answers: Receiver<DnsAnswer>,
+    limits: Receiver<LimitAnswer>,
     orders: Arc<AtomicU8>,
 }
 
@@ -130,12 +132,18 @@ impl Mailbox {
         }
         self.answers.pop().map(ToWorker::Dns)
     }
+
+    /// The next answer of the shared counters.
+    pub fn pop_limit(&self) -> Option<LimitAnswer> {
+        self.limits.pop()
+    }
 }
 
 /// The other end of a worker's mailbox.
 #[derive(Clone, Debug)]
 pub struct MailboxSender {
     answers: Sender<DnsAnswer>,
+    limits: Arc<ArrayQueue<LimitAnswer>>,
     orders: Arc<AtomicU8>,
 }
 
@@ -154,6 +162,17 @@ impl MailboxSender {
         self.answers.ring();
         true
     }
+
+    /// Delivers an answer of the shared counters and wakes the worker. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// The answer, when more have come than the worker may have asked for.
+    pub fn send_limit(&self, answer: LimitAnswer) -> Result<(), LimitAnswer> {
+        let sent = self.limits.push(answer);
+        self.answers.ring();
+        sent
+    }
 }
 
 /// A worker's mailbox with both ends and the worker's end of the socket pair.
@@ -164,11 +183,18 @@ impl MailboxSender {
 pub fn mailbox() -> io::Result<(MailboxSender, Mailbox, OwnedFd)> {
     let (sender, answers, ear) = queue(WORKER_MESSAGES_MAX)?;
     let orders = Arc::new(AtomicU8::new(0));
+    let limits = Arc::new(ArrayQueue::new(ASKS_IN_FLIGHT_MAX));
     let sender = MailboxSender {
         answers: sender,
+        limits: Arc::clone(&limits),
         orders: Arc::clone(&orders),
     };
-    Ok((sender, Mailbox { answers, orders }, ear))
+    let mailbox = Mailbox {
+        answers,
+        limits: Receiver { queue: limits },
+        orders,
+    };
+    Ok((sender, mailbox, ear))
 }
 
 #[cfg(test)]

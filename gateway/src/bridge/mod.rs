@@ -5,6 +5,7 @@ pub mod dns;
 pub mod domain;
 pub mod health;
 pub mod histogram;
+pub mod limit_link;
 pub mod limits;
 pub mod log;
 pub mod mailbox;
@@ -12,6 +13,7 @@ pub mod rare;
 pub mod record;
 pub mod series;
 pub mod shard;
+pub mod shared_limits;
 
 use std::cell::RefCell;
 use std::io;
@@ -23,6 +25,7 @@ use crossbeam_queue::ArrayQueue;
 use dns::DnsRequest;
 use health::HealthTable;
 use histogram::BucketSettings;
+use limit_link::{LIMIT_MESSAGES_MAX, LimitLink, LinkState, ToLimits};
 use limits::LimitTable;
 use mailbox::{Mailbox, MailboxSender, Receiver, Sender};
 use record::RequestRecord;
@@ -51,7 +54,9 @@ pub struct WorkerBridge {
     /// How targets are doing; one for all workers.
     pub health: Arc<HealthTable>,
     /// What callers have used of their limits; one for all workers.
-    pub limits: Arc<LimitTable>,
+    pub buckets: Arc<LimitTable>,
+    /// The way to the counters that gateways share, if there are any.
+    pub limits: LimitLink,
     records: Arc<ArrayQueue<Box<RequestRecord>>>,
     #[expect(
         clippy::vec_box,
@@ -92,6 +97,14 @@ impl WorkerBridge {
         self.shard.request(&record);
         if self.records.push(record).is_err() {
             self.shard.dropped_record();
+        }
+    }
+
+    /// Hands out the answers of the shared counters that have come. To be called when `wake` was
+    /// readable.
+    pub fn deliver_limits(&self) {
+        while let Some(answer) = self.mailbox.pop_limit() {
+            self.limits.deliver(answer);
         }
     }
 
@@ -143,20 +156,35 @@ pub struct ColdBridge {
     /// How targets are doing.
     pub health: Arc<HealthTable>,
     /// What callers have used of their limits.
-    pub limits: Arc<LimitTable>,
+    pub buckets: Arc<LimitTable>,
+    /// What the workers tell the shared counters.
+    pub limits: LimitInbox,
+}
+
+/// The cold end of the workers' way to the shared counters.
+#[derive(Debug)]
+pub struct LimitInbox {
+    /// Of all workers.
+    pub messages: Receiver<ToLimits>,
+    /// Readable when there may be a message. In blocking mode.
+    pub wake: OwnedFd,
+    /// Says whether they are heard.
+    pub state: Arc<LinkState>,
 }
 
 /// Both sides of the boundary for `workers` workers.
 ///
 /// # Errors
 ///
-/// When the process is out of file descriptors: two per worker and two more are opened.
+/// When the process is out of file descriptors: two per worker and four more are opened.
 pub fn build(
     workers: u16,
     buckets: &BucketSettings,
 ) -> io::Result<(Vec<WorkerBridge>, ColdBridge)> {
     let (ask, questions, questions_wake) = mailbox::queue(DNS_REQUESTS_MAX)?;
-    let (health, limits) = <(Arc<HealthTable>, Arc<LimitTable>)>::default();
+    let (health, table) = <(Arc<HealthTable>, Arc<LimitTable>)>::default();
+    let (to_limits, messages, limits_wake) = mailbox::queue(LIMIT_MESSAGES_MAX)?;
+    let state = Arc::<LinkState>::default();
     let mut ours = Vec::new();
     let mut theirs = Vec::new();
     for worker in 0..workers {
@@ -179,7 +207,8 @@ pub fn build(
             mailbox,
             wake,
             health: Arc::clone(&health),
-            limits: Arc::clone(&limits),
+            buckets: Arc::clone(&table),
+            limits: LimitLink::new(worker, to_limits.clone(), Arc::clone(&state)),
             records,
             spare: RefCell::default(),
             given_back,
@@ -194,7 +223,12 @@ pub fn build(
             questions,
             questions_wake,
             health,
-            limits,
+            buckets: table,
+            limits: LimitInbox {
+                messages,
+                wake: limits_wake,
+                state,
+            },
         },
     ))
 }

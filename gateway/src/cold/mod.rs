@@ -7,6 +7,7 @@ pub mod client_type;
 pub mod dns;
 pub mod events;
 pub mod limited;
+pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod own;

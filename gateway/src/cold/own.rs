@@ -9,13 +9,14 @@ use super::metrics::families::{self, Family, Kind};
 use super::metrics::text::PREFIX;
 
 /// The families that are counted here.
-pub const OWN: [&Family; 6] = [
+pub const OWN: [&Family; 7] = [
     &families::TOKENS_BY_CLIENT,
     &families::SCRAPES,
     &families::SCRAPE_DURATION,
     &families::DNS_LOOKUPS,
     &families::DNS_DURATION,
     &families::LOG_DROPPED,
+    &families::REDIS_FAILURES,
 ];
 
 /// Bounds of the histograms counted here, seconds.

@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::access_log::{AccessLog, BATCHES_MAX, DRAIN_PERIOD};
 use super::events::Events;
+use super::limits::{self, RedisLimits};
 use super::metrics::{BusyRatios, MetricsOptions, Scrape};
 use super::status::Status;
 use super::watchdog::{self, Watchdog, unix_ms};
@@ -48,6 +49,8 @@ pub struct ColdOptions {
     pub client_types: ClientTypes,
     /// State of the configuration.
     pub config: ConfigStatus,
+    /// The counters that gateways share; none: limits are counted in this process.
+    pub limits: Option<Arc<RedisLimits>>,
     /// The process log's writer, for its losses and for reopening on SIGHUP.
     pub log: Option<Writer>,
 }
@@ -94,14 +97,15 @@ impl ColdThread {
             losses: [("access", writer), ("process", options.log)].map(Loss::new),
             workers,
             health: Arc::clone(&bridge.health),
-            limits: Arc::clone(&bridge.limits),
+            buckets: Arc::clone(&bridge.buckets),
         };
         let (stop, stopped) = oneshot::channel();
         let listener = options.status_listener;
+        let shared = options.limits;
         let thread = std::thread::Builder::new()
             .name("sluice-cold".to_owned())
             .spawn(move || {
-                runtime.block_on(run(bridge, status, listener, side, stopped));
+                runtime.block_on(run(bridge, (status, listener), shared, side, stopped));
                 // A lookup may hang in its thread: it is left behind.
                 runtime.shutdown_background();
             })?;
@@ -127,7 +131,7 @@ impl ColdThread {
 struct Side {
     workers: Vec<WorkerView>,
     health: Arc<HealthTable>,
-    limits: Arc<LimitTable>,
+    buckets: Arc<LimitTable>,
     access_log: AccessLog,
     watchdog: Watchdog,
     events: Events,
@@ -161,8 +165,8 @@ impl Loss {
 
 async fn run(
     bridge: ColdBridge,
-    status: Status,
-    listener: Option<TcpListener>,
+    (status, listener): (Status, Option<TcpListener>),
+    shared: Option<Arc<RedisLimits>>,
     mut side: Side,
     mut stopped: oneshot::Receiver<()>,
 ) {
@@ -170,8 +174,17 @@ async fn run(
         workers,
         questions,
         questions_wake,
+        limits: inbox,
         ..
     } = bridge;
+    if let Some(shared) = shared {
+        let workers = workers.clone();
+        tokio::spawn(async move {
+            if let Err(error) = limits::serve(inbox, workers, shared).await {
+                tracing::error!(%error, "limits are not counted in redis any more");
+            }
+        });
+    }
     tokio::spawn(async move {
         let served = dns::serve(questions, questions_wake, workers, dns::SystemResolver).await;
         if let Err(error) = served {
@@ -230,7 +243,7 @@ impl Side {
         }
         if looks.is_multiple_of(SWEEP_EVERY_LOOKS) {
             self.health.sweep();
-            self.limits.sweep(now);
+            self.buckets.sweep(now);
         }
     }
 
@@ -265,6 +278,7 @@ mod tests {
             access_log,
             client_types: ClientTypes::default(),
             config: ConfigStatus::new("file"),
+            limits: None,
             log: None,
         }
     }

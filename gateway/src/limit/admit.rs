@@ -8,7 +8,6 @@ use super::buckets::{Buckets, Hold};
 use super::claim::Claim;
 use super::few::Few;
 use super::headroom::Headroom;
-use super::key;
 use super::permit::Permit;
 use super::policies::{Part, Policy, PolicyName};
 use crate::bridge::limits::{Charge, Dimension, Full};
@@ -96,7 +95,8 @@ impl Buckets {
     /// The limits that apply, in the order in which they answer.
     fn layers<'a>(&self, claim: &Claim<'a>, part: Part, now_ms: u64) -> Few<Layer<'a>> {
         let mut layers = Few::default();
-        let mut push = |whose, key: &str, limits, policy| {
+        let mut buffer = self.key.borrow_mut();
+        claim.for_each_layer(part, now_ms, &mut buffer, |whose, key, limits, policy| {
             // Where the table has no room the request goes uncounted, which the table counts.
             if let Some(bucket) = self.hold(key, now_ms) {
                 layers.push(Layer {
@@ -105,24 +105,6 @@ impl Buckets {
                     whose,
                     policy,
                 });
-            }
-        };
-        let mut buffer = self.key.borrow_mut();
-        if part.has_caller()
-            && let Some((limits, key)) = claim.key.zip(claim.subject.api_key)
-        {
-            push(LimitLayer::ApiKey, key, limits, None);
-        }
-        let group = claim.group.filter(|_| part.has_caller());
-        let target = claim.target.filter(|_| part.has_target());
-        for model in [group, target].into_iter().flatten() {
-            let key = key::of_model(model.display_name, &mut buffer);
-            push(LimitLayer::Model, key, model.limits, None);
-        }
-        let subject = &claim.subject;
-        claim.policies.for_each(subject, part, now_ms, |policy| {
-            if let Some(key) = policy.key.of(subject, &mut buffer) {
-                push(LimitLayer::Policy, key, &policy.limits, Some(policy));
             }
         });
         layers

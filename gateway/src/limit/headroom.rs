@@ -44,7 +44,7 @@ impl Headroom {
     }
 }
 
-fn tighter(one: Option<Room>, other: Option<Room>) -> Option<Room> {
+pub(super) fn tighter(one: Option<Room>, other: Option<Room>) -> Option<Room> {
     let (Some(a), Some(b)) = (one, other) else {
         return one.or(other);
     };

@@ -18,6 +18,7 @@ mod key;
 mod permit;
 mod policies;
 mod schedule;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -27,5 +28,6 @@ pub use claim::{Claim, Parent, Subject};
 pub use headroom::Headroom;
 pub use permit::Permit;
 pub use policies::{Part, Policies, Policy, PolicyName};
+pub use shared::SharedAsk;
 
 pub use crate::bridge::limits::{Dimension, LimitTable, Room};

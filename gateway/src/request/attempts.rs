@@ -71,7 +71,7 @@ pub(super) async fn run(
         }
         if next == Next::NextTarget {
             tries = 1;
-            attempt = at_next_target(replay, ctx, job, head, failure)?;
+            attempt = at_next_target(replay, ctx, job, head, failure).await?;
         } else {
             tries += 1;
             rest(client, ready).await?;

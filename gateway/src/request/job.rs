@@ -9,12 +9,13 @@ use config_sync::snapshot::Snapshot;
 use monoio::time::Instant;
 
 use super::context::Context;
+use super::held::{Held, Refused};
 use crate::auth;
 use crate::bridge::health::{Failure, FailureClass, InFlight};
 use crate::dialect::Seed;
 use crate::endpoint::{Call, Endpoint};
 use crate::http::h1::RequestHead;
-use crate::limit::{Claim, Headroom, Limited, Permit, Policies};
+use crate::limit::{Claim, Headroom, Part, Policies};
 use crate::provider::{Asker, Exchange, Outbound};
 use crate::rejection::Rejection;
 use crate::relay::{Marks, Replay, Stop};
@@ -28,7 +29,7 @@ use crate::worker::Worker;
 /// # Errors
 ///
 /// `last` where there is none, or that target's rejection.
-pub(super) fn at_next_target(
+pub(super) async fn at_next_target(
     replay: &Replay,
     ctx: &mut Context,
     job: &mut Job,
@@ -39,7 +40,7 @@ pub(super) fn at_next_target(
         return Err(last);
     };
     let key = known(snapshot, head, &ctx.worker)?;
-    match job.next_target(ctx, key, (head, body)) {
+    match job.next_target(ctx, key, (head, body)).await {
         Ok(Some(attempt)) => Ok(attempt),
         // What was tried and failed says more than what could not be tried.
         Ok(None) | Err(Rejection::RateLimited(_)) => Err(last),
@@ -84,9 +85,9 @@ pub(crate) struct Job {
     pub(super) candidates: Candidates,
     policies: Rc<Policies>,
     /// Of a call to a group: the caller's part of the limits.
-    caller: Option<Permit>,
+    caller: Option<Held>,
     /// The limits of the present target; of a direct model all of them.
-    target: Option<Permit>,
+    target: Option<Held>,
 }
 
 /// One try at one target.
@@ -124,55 +125,61 @@ impl Job {
     ///
     /// The limit that stands in the way, of the last target that had one; else what is wrong with the
     /// target or with the call for it.
-    pub(super) fn next_target(
+    pub(super) async fn next_target(
         &mut self,
         ctx: &mut Context,
         key: &ApiKey,
         (head, body): (&RequestHead, &[u8]),
     ) -> Result<Option<Attempt>, Rejection> {
         self.target = None;
-        let mut limited = None;
+        let mut refused = None;
         while let Some(route) = self.candidates.take_next() {
             let route = route?;
             ctx.record().target = Some(Arc::clone(&route.labels));
-            match self.admit(&ctx.worker, key, &route) {
+            match self.admit(&ctx.worker, key, &route).await? {
                 Ok(()) if Exchange::is_spared(&self.call, &route)? => return Ok(None),
                 Ok(()) => return self.attempt(ctx, key, route, (head, body)).map(Some),
-                Err(Refused::Caller(why)) => return Err(Rejection::RateLimited(why)),
-                Err(Refused::Target(why)) => limited = Some(why),
+                Err(by_target) => refused = Some(by_target),
             }
         }
-        match limited {
-            Some(why) => Err(Rejection::RateLimited(why)),
-            None => Err(Rejection::Internal {
+        Err(match refused {
+            Some(why) => why.into(),
+            None => Rejection::Internal {
                 detail: "a call has no target left".to_owned(),
-            }),
-        }
+            },
+        })
     }
 
-    /// Counts the call against its limits: the caller's once, the target's for each target.
-    fn admit(&mut self, worker: &Worker, key: &ApiKey, route: &Route) -> Result<(), Refused> {
+    /// Counts the call against its limits: the caller's once, the target's for each target. The inner
+    /// error is the target's, where another one may do.
+    async fn admit(
+        &mut self,
+        worker: &Worker,
+        key: &ApiKey,
+        route: &Route,
+    ) -> Result<Result<(), Refused>, Refused> {
         let tokens = match self.call.endpoint {
             Endpoint::CountTokens => 0,
             _ => tokens_of(self.call.prompt_bytes).saturating_add(self.call.max_tokens),
         };
         let claim = Claim::new(&self.policies, key).reserving(tokens);
-        let now_ms = worker.unix_ms().unsigned_abs();
         let Some(group) = self.candidates.group() else {
-            let permit = worker.buckets.admit(&claim.to(&route.target), now_ms);
-            self.target = Some(permit.map_err(|why| Refused::Caller(Box::new(why)))?);
-            return Ok(());
+            let claim = claim.to(&route.target);
+            self.target = Some(Held::take(worker, &claim, Part::Whole).await?);
+            return Ok(Ok(()));
         };
         let claim = claim.through(&group.model);
         if self.caller.is_none() {
-            let permit = worker.buckets.admit_caller(&claim, now_ms);
-            self.caller = Some(permit.map_err(|why| Refused::Caller(Box::new(why)))?);
+            self.caller = Some(Held::take(worker, &claim, Part::Caller).await?);
         }
-        let permit = worker
-            .buckets
-            .admit_target(&claim.to(&route.target), now_ms);
-        self.target = Some(permit.map_err(|why| Refused::Target(Box::new(why)))?);
-        Ok(())
+        let claim = claim.to(&route.target);
+        Ok(match Held::take(worker, &claim, Part::Target).await {
+            Ok(held) => {
+                self.target = Some(held);
+                Ok(())
+            }
+            Err(refused) => Err(refused),
+        })
     }
 
     /// Prepares an attempt at the target of `route`.
@@ -289,7 +296,7 @@ impl Job {
     /// What the answer of `route` says about the call.
     pub(super) fn marks(&self, route: &Route) -> Marks {
         let permits = [&self.caller, &self.target].into_iter().flatten();
-        let headroom = |all: Headroom, permit: &Permit| all.and(permit.headroom());
+        let headroom = |all: Headroom, held: &Held| all.and(held.headroom());
         let is_group = self.candidates.group().is_some();
         Marks {
             call_id: self.call.endpoint == Endpoint::ChatCompletions,
@@ -297,14 +304,6 @@ impl Job {
             headroom: permits.fold(Headroom::default(), headroom),
         }
     }
-}
-
-/// Who stands in the way.
-enum Refused {
-    /// No target will do.
-    Caller(Box<Limited>),
-    /// Another target may do.
-    Target(Box<Limited>),
 }
 
 /// How long all attempts of a request may take: what one of them may, and the deployment's clock if

@@ -3,6 +3,7 @@
 mod answer;
 mod attempts;
 mod context;
+mod held;
 mod job;
 mod probe;
 mod serve;

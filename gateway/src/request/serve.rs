@@ -108,7 +108,7 @@ async fn forward(
         .read_body(head.body(), worker.settings.body_bytes_max)
         .await
         .map_err(|failure| body_stop(failure, &worker))?;
-    let admitted = admit(ctx, &snapshot, key, (endpoint, head), &body);
+    let admitted = admit(ctx, &snapshot, key, (endpoint, head), &body).await;
     let mut replay = Replay::of(snapshot, body, &worker);
     match admitted? {
         Admission::Sent(mut job, first) => {
@@ -172,7 +172,7 @@ fn body_stop(failure: BodyFailure, worker: &Worker) -> Stop {
 
 /// Checks the call, finds its targets, counts it against its limits and writes the request to the
 /// first target that it may be sent to, if there is to be one.
-fn admit(
+async fn admit(
     ctx: &mut Context,
     snapshot: &Snapshot,
     key: &ApiKey,
@@ -192,7 +192,7 @@ fn admit(
     };
     let candidates = worker.rows.resolve(snapshot, &asking, &call.model)?;
     let mut job = Job::new(call, candidates, worker.policies(snapshot));
-    Ok(match job.next_target(ctx, key, (head, body))? {
+    Ok(match job.next_target(ctx, key, (head, body)).await? {
         Some(first) => Admission::Sent(job, first),
         None => Admission::Counted(job.call),
     })

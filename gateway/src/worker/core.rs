@@ -23,7 +23,7 @@ use crate::limit::{Buckets, Policies};
 use crate::request_id::RequestIds;
 use crate::rewrite::Rewrites;
 use crate::route::{RetryBudget, Rows};
-use crate::settings::UpstreamSettings;
+use crate::settings::{OnRedisFailure, UpstreamSettings};
 use crate::upstream::names::Names;
 use crate::upstream::pool::{IDLE_PER_HOST_DEFAULT, Pool};
 use crate::upstream::trust::Trust;
@@ -51,6 +51,8 @@ pub(crate) struct WorkerSettings {
     pub rewrites: Rewrites,
     /// Outbound timeouts and pooling.
     pub upstream: UpstreamSettings,
+    /// Where limits are counted in redis: what happens while it does not answer.
+    pub shared_limits: Option<OnRedisFailure>,
     /// Whether `/livez` stays 200 while draining.
     pub livez_during_drain: bool,
 }
@@ -122,7 +124,7 @@ impl Worker {
             trust: parts.trust,
             names: Names::default(),
             rows: Rows::new(Arc::clone(&parts.bridge.health)),
-            buckets: Buckets::new(Arc::clone(&parts.bridge.limits)),
+            buckets: Buckets::new(Arc::clone(&parts.bridge.buckets)),
             retries: RetryBudget::default(),
             policies: RefCell::default(),
             connections: Connections::default(),

@@ -117,6 +117,7 @@ async fn listen_to(worker: &Worker) -> io::Result<()> {
         while let Some(message) = worker.bridge.mailbox.pop() {
             obey(worker, message);
         }
+        worker.bridge.deliver_limits();
     }
 }
 

@@ -79,14 +79,14 @@ impl Field {
     }
 
     /// Seconds from `now_ms` to the end of the window with this number, at least 1.
-    pub(super) fn ends_in_secs(self, window: u64, now_ms: u64) -> u32 {
+    pub fn ends_in_secs(self, window: u64, now_ms: u64) -> u32 {
         let end_ms = (window + 1) * self.window_secs() * 1_000;
         let secs = end_ms.saturating_sub(now_ms).div_ceil(1_000).max(1);
         u32::try_from(secs).unwrap_or(u32::MAX)
     }
 
     /// The number of the window that holds `now_ms`.
-    pub(super) fn window_at(self, now_ms: u64) -> u64 {
+    pub fn window_at(self, now_ms: u64) -> u64 {
         (now_ms / 1_000 / self.window_secs()).min(u64::MAX >> self.count_bits())
     }
 

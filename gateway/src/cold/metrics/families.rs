@@ -135,6 +135,7 @@ families! {
     DNS_LOOKUPS Counter "dns_lookups_total" ["result"] "Names looked up.";
     DNS_DURATION Histogram "dns_lookup_duration_seconds" [""] "Time of a lookup.";
     LOG_DROPPED Counter "log_dropped_total" ["log"] "Log writes lost: queue full or write error.";
+    REDIS_FAILURES Counter "redis_failures_total" ["operation"] "Commands that redis failed or answered too late, and tries to reach it.";
 }
 
 #[cfg(test)]

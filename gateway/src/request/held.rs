@@ -1,0 +1,100 @@
+//! What a call holds of its limits, wherever they are counted. [ring]
+
+use crate::bridge::limit_link::{Answer, SharedPermit};
+use crate::bridge::shared_limits::RedisDown;
+use crate::limit::{Claim, Headroom, Limited, Part, Permit};
+use crate::rejection::Rejection;
+use crate::settings::OnRedisFailure;
+use crate::worker::Worker;
+
+const UNCHECKED: &str = "limits cannot be checked at the moment; try again later";
+
+/// A permit. Dropping it frees its slots.
+pub(super) enum Held {
+    /// Nothing limits the call.
+    Nothing,
+    /// Counted in this process.
+    Here(Permit),
+    /// Counted in redis.
+    Shared(SharedPermit, Headroom),
+}
+
+/// Why a call is not admitted.
+pub(super) enum Refused {
+    Limited(Box<Limited>),
+    /// Nobody knows: redis does not answer, and `on_redis_failure` is `closed`.
+    Unchecked,
+}
+
+impl Held {
+    /// Counts `part` of `claim`: in redis where that is configured and answers, else in this process.
+    ///
+    /// Waits for redis at most `ratelimit.redis_timeout_ms`, and not at all while it is known to be
+    /// gone.
+    ///
+    /// # Errors
+    ///
+    /// The limit that is reached; nothing is counted then.
+    pub(super) async fn take(
+        worker: &Worker,
+        claim: &Claim<'_>,
+        part: Part,
+    ) -> Result<Self, Refused> {
+        let now_ms = worker.unix_ms().unsigned_abs();
+        if let Some(on_failure) = worker.settings.shared_limits {
+            let mut shared = claim.shared(part, now_ms);
+            if shared.is_empty() {
+                return Ok(Self::Nothing);
+            }
+            match worker.bridge.limits.ask(shared.take()).await {
+                Ok(Answer::Admitted(permit, rooms)) => {
+                    return Ok(Self::Shared(permit, Headroom::of_layers(&rooms)));
+                }
+                Ok(Answer::Refused(refused)) => {
+                    return Err(Refused::Limited(Box::new(shared.limited(&refused))));
+                }
+                Err(RedisDown) => match on_failure {
+                    OnRedisFailure::Local => {}
+                    OnRedisFailure::Open => return Ok(Self::Nothing),
+                    OnRedisFailure::Closed => return Err(Refused::Unchecked),
+                },
+            }
+        }
+        let buckets = &worker.buckets;
+        let permit = match part {
+            Part::Whole => buckets.admit(claim, now_ms),
+            Part::Caller => buckets.admit_caller(claim, now_ms),
+            Part::Target => buckets.admit_target(claim, now_ms),
+        };
+        permit
+            .map(Self::Here)
+            .map_err(|limited| Refused::Limited(Box::new(limited)))
+    }
+
+    /// Charges `tokens` in the place of those reserved.
+    pub(super) fn settle(&mut self, tokens: u64, now_ms: u64) {
+        match self {
+            Self::Nothing => {}
+            Self::Here(permit) => permit.settle(tokens, now_ms),
+            Self::Shared(permit, _) => permit.settle(tokens),
+        }
+    }
+
+    /// What was left once the call was counted.
+    pub(super) fn headroom(&self) -> Headroom {
+        match self {
+            Self::Nothing => Headroom::default(),
+            Self::Here(permit) => permit.headroom(),
+            Self::Shared(_, headroom) => *headroom,
+        }
+    }
+}
+
+impl From<Refused> for Rejection {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Limited(limited) => Self::RateLimited(limited),
+            Refused::Unchecked => Self::ProviderUnavailable(UNCHECKED),
+        }
+    }
+}
