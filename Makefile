@@ -19,6 +19,7 @@ endef
 MISSING_PROTOC := $(shell t=$$(mktemp -d); echo 'import "google/protobuf/descriptor.proto";' >$$t/a.proto; \
 	protoc -I$$t -o/dev/null $$t/a.proto >/dev/null 2>&1 || echo protoc; rm -r $$t)
 MISSING_ETCD := $(if $(and $(shell command -v etcd),$(shell command -v etcdctl)),,etcd)
+MISSING_REDIS := $(if $(and $(shell command -v redis-server),$(shell command -v redis-cli)),,redis)
 MISSING_NODE := $(if $(and $(shell command -v node),$(shell command -v npm)),,node)
 
 ## Build in release mode and serve a resources file with a scripted LLM upstream beside it.
@@ -35,7 +36,7 @@ lint: $(MISSING_PROTOC)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --profile $(PROFILE) -- -D warnings
 
-unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD)
+unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD) $(MISSING_REDIS)
 	$(CARGO) nextest run --locked --workspace --cargo-profile $(PROFILE) --no-fail-fast
 	$(CARGO) test --locked --workspace --profile $(PROFILE) --doc --quiet
 
@@ -53,7 +54,7 @@ $(NODE_DIR)/node_modules/ready: $(NODE_DIR)/package-lock.json $(MISSING_NODE)
 	cd $(NODE_DIR) && npm ci --no-audit --no-fund --silent
 	touch $@
 
-.PHONY: nextest protoc etcd node
+.PHONY: nextest protoc etcd redis node
 ## Runs the official packages of Node.
 node:
 	$(call install,nodejs npm)
@@ -65,6 +66,10 @@ protoc:
 ## The tests run against a real store.
 etcd:
 	$(call install,etcd-server etcd-client)
+
+## The tests run against real servers.
+redis:
+	$(call install,redis-server redis-tools)
 
 nextest:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest

@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../redis_limits/server.rs"]
+#[allow(dead_code, reason = "not every test needs every kind of server")]
+mod redis_server;
+
 mod access_log;
 mod accounting;
 mod backpressure;
@@ -21,6 +25,7 @@ mod hangup;
 mod headers;
 mod http;
 mod limits;
+mod limits_shared;
 mod malformed;
 mod metrics;
 mod names;

@@ -176,3 +176,29 @@ fn a_failed_boot_leaves_nothing_bound() {
         TcpListener::bind(free_addr).unwrap_or_else(|error| panic!("{what}: {error}"));
     }
 }
+
+#[test]
+fn redis_need_not_be_there_and_its_address_is_never_shown() {
+    let with_redis = |url: &str| {
+        let setup = Setup::new(Engine::Epoll, mock());
+        let setup = setup.with("ratelimit.backend", "redis");
+        setup.with("ratelimit.redis.url", url)
+    };
+    let gateway = with_redis("redis://user:hunter2@127.0.0.1:1").start();
+    serves(&gateway);
+    said(&gateway, "redis does not count limits");
+    assert!(
+        !gateway.stderr().contains("hunter2"),
+        "{}",
+        gateway.stderr()
+    );
+
+    let mut gateway = with_redis("redis://user:hunter2@host:port").spawn();
+    assert_eq!(gateway.ended().code(), Some(1));
+    said(&gateway, "ratelimit.redis.url: is no address of redis");
+    assert!(
+        !gateway.stderr().contains("hunter2"),
+        "{}",
+        gateway.stderr()
+    );
+}
