@@ -97,6 +97,14 @@ impl<'a> Claim<'a> {
         }
     }
 
+    /// Whether there is no limit at all that could apply.
+    pub fn is_unlimited(&self) -> bool {
+        self.key.is_none()
+            && self.group.is_none()
+            && self.target.is_none()
+            && self.policies.is_empty()
+    }
+
     /// Served by `model`.
     #[must_use]
     pub fn to(mut self, model: &'a Model) -> Self {

@@ -85,6 +85,13 @@ pub struct Policies {
 }
 
 impl Policies {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.of_callers.is_empty()
+            && self.of_models.is_empty()
+            && self.classic.iter().all(HashMap::is_empty)
+    }
+
     /// Those of `snapshot`. Copies every text and pattern: once per generation, not per request.
     pub fn of(snapshot: &Snapshot) -> Self {
         let rows = snapshot.others(Collection::RateLimitPolicies);

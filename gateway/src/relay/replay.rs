@@ -2,7 +2,6 @@
 
 use config_sync::snapshot::Snapshot;
 
-use crate::worker::Worker;
 use crate::worker::core::LocalSnapshot;
 
 /// Longest body that is kept for another attempt. Requests with a longer one get a single attempt.
@@ -10,17 +9,16 @@ const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// The request's body and the configuration it was checked against. Given up once the client has the
 /// first byte of an answer, so that a long stream pins neither.
-pub(crate) struct Replay(Option<(LocalSnapshot, Vec<u8>)>);
+///
+/// The body is a copy of its own size: a worker's buffers are few and warm as long as requests that
+/// wait for their upstream hold none.
+pub(crate) struct Replay(Option<(LocalSnapshot, Box<[u8]>)>);
 
 impl Replay {
     /// Keeps `body`, unless it is too long.
-    pub(crate) fn of(snapshot: LocalSnapshot, body: Vec<u8>, worker: &Worker) -> Self {
+    pub(crate) fn of(snapshot: LocalSnapshot, body: &[u8]) -> Self {
         let is_short = body.len() <= BODY_BYTES_MAX;
-        let mut replay = Self(Some((snapshot, body)));
-        if !is_short {
-            replay.give_up(worker);
-        }
-        replay
+        Self(is_short.then(|| (snapshot, body.into())))
     }
 
     /// Whether there can be another attempt.
@@ -35,9 +33,7 @@ impl Replay {
     }
 
     /// There will be no other attempt.
-    pub(crate) fn give_up(&mut self, worker: &Worker) {
-        if let Some((_, body)) = self.0.take() {
-            worker.buffers.give(body);
-        }
+    pub(crate) fn give_up(&mut self) {
+        self.0 = None;
     }
 }

@@ -327,7 +327,7 @@ impl Relay<'_> {
         if self.tally.head_at.is_none() {
             self.writer.stream_head(self.worker, out);
             self.tally.head_at = Some(self.worker.now());
-            self.replay.give_up(self.worker);
+            self.replay.give_up();
         }
     }
 

@@ -14,9 +14,9 @@ pub(super) enum Held {
     /// Nothing limits the call.
     Nothing,
     /// Counted in this process.
-    Here(Permit),
+    Here(Box<Permit>),
     /// Counted in redis.
-    Shared(SharedPermit, Headroom),
+    Shared(SharedPermit, Box<Headroom>),
 }
 
 /// Why a call is not admitted.
@@ -48,7 +48,8 @@ impl Held {
             }
             match worker.bridge.limits.ask(shared.take()).await {
                 Ok(Answer::Admitted(permit, rooms)) => {
-                    return Ok(Self::Shared(permit, Headroom::of_layers(&rooms)));
+                    let headroom = Box::new(Headroom::of_layers(&rooms));
+                    return Ok(Self::Shared(permit, headroom));
                 }
                 Ok(Answer::Refused(refused)) => {
                     return Err(Refused::Limited(Box::new(shared.limited(&refused))));
@@ -60,6 +61,9 @@ impl Held {
                 },
             }
         }
+        if claim.is_unlimited() {
+            return Ok(Self::Nothing);
+        }
         let buckets = &worker.buckets;
         let permit = match part {
             Part::Whole => buckets.admit(claim, now_ms),
@@ -67,7 +71,7 @@ impl Held {
             Part::Target => buckets.admit_target(claim, now_ms),
         };
         permit
-            .map(Self::Here)
+            .map(|permit| Self::Here(Box::new(permit)))
             .map_err(|limited| Refused::Limited(Box::new(limited)))
     }
 
@@ -85,7 +89,7 @@ impl Held {
         match self {
             Self::Nothing => Headroom::default(),
             Self::Here(permit) => permit.headroom(),
-            Self::Shared(_, headroom) => *headroom,
+            Self::Shared(_, headroom) => **headroom,
         }
     }
 }

@@ -192,7 +192,6 @@ impl Job {
     ) -> Result<Attempt, Rejection> {
         let worker = Rc::clone(&ctx.worker);
         let record = ctx.record();
-        record.target = Some(Arc::clone(&route.labels));
         record.upstream_model.clone_from(&route.upstream_model);
         let group = self.candidates.group();
         if let Some(group) = group {

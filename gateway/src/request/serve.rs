@@ -11,12 +11,12 @@ use config_sync::snapshot::Snapshot;
 use super::answer::{model_list, reject, token_count, write_rejection, writer};
 use super::attempts;
 use super::context::{Context, Place};
-use super::job::{Attempt, Job};
+use super::job::Job;
 use super::probe;
 use crate::auth;
 use crate::bridge::domain::AuthDecision;
 use crate::dialect::Dialect;
-use crate::endpoint::{self, Call, Endpoint, Routed};
+use crate::endpoint::{self, Endpoint, Routed};
 use crate::http::h1::{BodyLength, RequestHead};
 use crate::listener::client::{BodyFailure, Client};
 use crate::rejection::Rejection;
@@ -75,18 +75,6 @@ pub(crate) async fn refuse(worker: &Worker, rejection: &Rejection, client: &mut 
     worker.buffers.give(out);
 }
 
-/// What becomes of a request that was checked.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives once per request; a box would be an allocation of each"
-)]
-enum Admission {
-    /// Its first target is asked.
-    Sent(Job, Attempt),
-    /// Its tokens are counted here: the target cannot.
-    Counted(Call),
-}
-
 /// Every phase from the checked head to the response's last byte; `true` where the connection can
 /// carry another request.
 async fn forward(
@@ -108,16 +96,21 @@ async fn forward(
         .read_body(head.body(), worker.settings.body_bytes_max)
         .await
         .map_err(|failure| body_stop(failure, &worker))?;
-    let admitted = admit(ctx, &snapshot, key, (endpoint, head), &body).await;
-    let mut replay = Replay::of(snapshot, body, &worker);
-    match admitted? {
-        Admission::Sent(mut job, first) => {
-            attempts::run(ctx, &mut job, first, &mut replay, (head, client)).await
+    let checked = check(ctx, &snapshot, key, (endpoint, head), &body);
+    let mut job = match checked {
+        Ok(job) => job,
+        Err(rejection) => {
+            worker.buffers.give(body);
+            return Err(rejection.into());
         }
-        Admission::Counted(call) => {
-            replay.give_up(&worker);
-            token_count(ctx, &call, head, client).await
-        }
+    };
+    let first = job.next_target(ctx, key, (head, &body)).await;
+    let mut replay = Replay::of(snapshot, &body);
+    worker.buffers.give(body);
+    match first? {
+        Some(first) => attempts::run(ctx, &mut job, first, &mut replay, (head, client)).await,
+        // Its tokens are counted here: the target cannot.
+        None => token_count(ctx, &job.call, head, client).await,
     }
 }
 
@@ -170,15 +163,14 @@ fn body_stop(failure: BodyFailure, worker: &Worker) -> Stop {
     }
 }
 
-/// Checks the call, finds its targets, counts it against its limits and writes the request to the
-/// first target that it may be sent to, if there is to be one.
-async fn admit(
+/// Checks the call and finds its targets.
+fn check(
     ctx: &mut Context,
     snapshot: &Snapshot,
     key: &ApiKey,
     (endpoint, head): (Endpoint, &RequestHead),
     body: &[u8],
-) -> Result<Admission, Rejection> {
+) -> Result<Job, Rejection> {
     let worker = Rc::clone(&ctx.worker);
     let call = endpoint::parse(endpoint, body)?;
     let record = ctx.record();
@@ -191,11 +183,7 @@ async fn admit(
         now_ms: worker.unix_ms().unsigned_abs(),
     };
     let candidates = worker.rows.resolve(snapshot, &asking, &call.model)?;
-    let mut job = Job::new(call, candidates, worker.policies(snapshot));
-    Ok(match job.next_target(ctx, key, (head, body)).await? {
-        Some(first) => Admission::Sent(job, first),
-        None => Admission::Counted(job.call),
-    })
+    Ok(Job::new(call, candidates, worker.policies(snapshot)))
 }
 
 /// The path after the operator's rules; `None` where no rule matches.
