@@ -56,6 +56,13 @@ impl ApiKey {
             .iter()
             .any(|glob| glob.matches(model_name))
     }
+
+    /// Whether the key may use the passthrough route of that name.
+    pub fn may_relay(&self, route_name: &str) -> bool {
+        self.allowed_routes
+            .iter()
+            .any(|glob| glob.matches(route_name))
+    }
 }
 
 /// An API key as read from its document, not yet given its id. Its hash is not printed.
@@ -202,7 +209,6 @@ fn unenforced_of(
         ("mcp_rate_limits", mcp_rate_limits.is_some()),
         // An empty list grants nothing, which is what this version does anyway.
         ("allowed_agents", !key.allowed_agents.is_empty()),
-        ("allowed_routes", !key.allowed_routes.is_empty()),
     ])
 }
 

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::http_url::HttpUrl;
 pub use super::origin::UrlError;
 use super::origin::{Authority, Parts, is_path_byte};
 use super::provider_key::{Adapter, KeyTls};
+
+/// The port of `https` where none is named.
+const HTTPS_PORT: u16 = 443;
 
 /// OpenAI's own host.
 const OPENAI_HOST: &str = "api.openai.com";
@@ -53,6 +57,49 @@ pub struct BaseUrl {
     /// Equal exactly where scheme, host, port and TLS settings are equal: connections may be shared.
     /// The first 16 bytes of a SHA-256 over them.
     pub pool_key: u128,
+}
+
+impl BaseUrl {
+    /// The base that `url` is, without slashes at its end.
+    pub fn of_url(url: &HttpUrl, tls: &KeyTls) -> Self {
+        Self {
+            https: url.https,
+            host: Arc::clone(&url.host),
+            port: url.port,
+            authority: Arc::clone(&url.authority),
+            path: url.base_path().into(),
+            pool_key: pool_key(url.https, url.port, &url.host, tls),
+        }
+    }
+
+    /// `https` to `host`, a name in lower case and no address, on the scheme's own port.
+    pub fn of_host(host: &str, tls: &KeyTls) -> Self {
+        let host: Arc<str> = host.into();
+        Self {
+            https: true,
+            port: HTTPS_PORT,
+            authority: Arc::clone(&host),
+            path: "".into(),
+            pool_key: pool_key(true, HTTPS_PORT, &host, tls),
+            host,
+        }
+    }
+}
+
+/// Connections are shared where all of these are equal.
+fn pool_key(https: bool, port: u16, host: &str, tls: &KeyTls) -> u128 {
+    let mut hash = Sha256::new();
+    hash.update([u8::from(https), u8::from(tls.verify)]);
+    hash.update(port.to_be_bytes());
+    // Neither field can hold a NUL, so the separator keeps them apart.
+    hash.update(host.as_bytes());
+    hash.update([0]);
+    hash.update(tls.ca_cert.as_deref().unwrap_or("").as_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    digest
+        .iter()
+        .take(16)
+        .fold(0, |key, &byte| key << 8 | u128::from(byte))
 }
 
 /// The base for a provider key; `None` where there is none and the vendor has no default.
@@ -149,29 +196,15 @@ impl Parsed {
     }
 
     fn finish(self, tls: &KeyTls) -> BaseUrl {
+        let port = self.authority.port(self.https);
         BaseUrl {
-            pool_key: self.pool_key(tls),
+            pool_key: pool_key(self.https, port, &self.authority.host, tls),
             https: self.https,
-            port: self.authority.port(self.https),
+            port,
             authority: self.authority.header_value(self.https).into(),
             host: self.authority.host.into(),
             path: self.path.into(),
         }
-    }
-
-    fn pool_key(&self, tls: &KeyTls) -> u128 {
-        let mut hash = Sha256::new();
-        hash.update([u8::from(self.https), u8::from(tls.verify)]);
-        hash.update(self.authority.port(self.https).to_be_bytes());
-        // Neither field can hold a NUL, so the separator keeps them apart.
-        hash.update(self.authority.host.as_bytes());
-        hash.update([0]);
-        hash.update(tls.ca_cert.as_deref().unwrap_or("").as_bytes());
-        let digest: [u8; 32] = hash.finalize().into();
-        digest
-            .iter()
-            .take(16)
-            .fold(0, |key, &byte| key << 8 | u128::from(byte))
     }
 }
 

@@ -74,6 +74,18 @@ impl TargetLabels {
     }
 }
 
+impl TargetLabels {
+    /// What metrics and logs say of a passthrough route's upstream, which has no model: `provider`
+    /// with the provider key's id and name, where it has one.
+    pub fn passthrough(provider: &Arc<str>, key: Option<(&Arc<str>, &Arc<str>)>) -> Self {
+        let unknown: Arc<str> = UNKNOWN.into();
+        let none: Arc<str> = "".into();
+        let passthrough: Arc<str> = "passthrough".into();
+        let key = key.unwrap_or((&unknown, &unknown));
+        Self::new(&none, &passthrough, provider, &passthrough, key)
+    }
+}
+
 /// `text` as a label value: without control characters, at most [`LABEL_BYTES_MAX`] bytes.
 ///
 /// Shares the text where nothing changes.

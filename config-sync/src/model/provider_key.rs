@@ -55,6 +55,9 @@ const DONE_MARKERS: [(&str, DoneMarker); 3] = [
     ("none", DoneMarker::None),
 ];
 
+/// Caller headers that passthrough routes do not relay unless the key says otherwise.
+const STRIPPED_HEADERS: [&str; 4] = ["authorization", "cookie", "set-cookie", "x-api-key"];
+
 /// Body fields that are the gateway's own and must not be renamed, from or to.
 const BODY_FIELDS_KEPT: [&str; 3] = ["model", "messages", "stream"];
 
@@ -75,6 +78,8 @@ pub struct ProviderKey {
     pub base: Option<BaseUrl>,
     /// Headers of upstream requests.
     pub headers: HeaderPolicy,
+    /// Lower-case names of caller headers that passthrough routes do not relay.
+    pub strip_headers: Box<[Box<str>]>,
     /// Edits of request bodies.
     pub body: BodyPolicy,
     /// What is expected of the end of a stream; `None`: nothing.
@@ -159,8 +164,6 @@ impl ProviderKeyDocument {
             fields.problem("api_base", error.to_string());
             None
         });
-        // Passthrough routes alone strip headers; typed routes copy none.
-        fields.take_strings("strip_headers");
         let mut unenforced = Vec::new();
         if fields.take("telemetry_tags").is_some() {
             read_telemetry_tags(fields.take_block("telemetry_tags"));
@@ -176,6 +179,7 @@ impl ProviderKeyDocument {
         let reasoning_field = read_reasoning_field(&response);
         response.take_str("error_envelope");
         response.finish();
+        let strip_headers = read_strip_headers(&fields);
         fields.finish();
         Self {
             key: ProviderKey {
@@ -186,6 +190,7 @@ impl ProviderKeyDocument {
                 api_key,
                 base,
                 headers,
+                strip_headers,
                 body,
                 stream_done_marker,
                 reasoning_field,
@@ -341,6 +346,21 @@ fn read_default_headers(fields: &Fields<'_>) -> Vec<(Box<str>, Template)> {
 
 fn read_forwarded_headers(fields: &Fields<'_>) -> Vec<Glob> {
     super::read_globs(fields, "forward_client_headers", str::to_ascii_lowercase)
+}
+
+/// Trimmed, lower-cased and distinct; a list replaces the default, an empty one too.
+fn read_strip_headers(fields: &Fields<'_>) -> Box<[Box<str>]> {
+    let Some(written) = fields.take_strings("strip_headers") else {
+        return STRIPPED_HEADERS.map(Box::from).into();
+    };
+    let mut names: Vec<Box<str>> = Vec::new();
+    for name in written {
+        let name = name.trim().to_ascii_lowercase();
+        if !name.is_empty() && !names.iter().any(|known| **known == *name) {
+            names.push(name.into());
+        }
+    }
+    names.into()
 }
 
 fn read_clamp(fields: Fields<'_>) -> (Option<f64>, Option<f64>) {

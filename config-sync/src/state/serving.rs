@@ -12,11 +12,12 @@ use crate::resource::Resource;
 use crate::snapshot::{Indexes, Other, Snapshot};
 
 /// Collections that this version serves; rows of the others load, and nothing enforces them.
-pub const SERVED: [Collection; 4] = [
+pub const SERVED: [Collection; 5] = [
     Collection::ProviderKeys,
     Collection::Models,
     Collection::ApiKeys,
     Collection::RateLimitPolicies,
+    Collection::PassthroughRoutes,
 ];
 
 /// The indexes of the next snapshot, and what it takes to keep them up to date.

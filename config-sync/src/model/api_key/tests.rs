@@ -151,7 +151,7 @@ fn each_mistake_is_named_by_its_field_and_no_hash_is_quoted() {
 fn settings_without_effect_are_told() {
     let doc = with(
         &json!({"rate_limit": {"rpm": 1}, "jwt_subject": "s", "jwt_provider": "p",
-        "mcp_access": {"allow": []}, "mcp_rate_limits": {}, "allowed_agents": ["a"], "allowed_routes": []}),
+        "mcp_access": {"allow": []}, "mcp_rate_limits": {}, "allowed_agents": ["a"], "allowed_routes": ["r"]}),
     );
     let (document, said) = read_as(&doc, Unknown::Refused);
     assert!(said.is_empty(), "{said:?}");

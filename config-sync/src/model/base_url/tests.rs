@@ -176,3 +176,37 @@ fn connections_are_shared_exactly_where_scheme_host_port_and_tls_agree() {
         assert_ne!(key, other);
     }
 }
+
+#[test]
+fn a_route_shares_connections_with_keys_of_the_same_host_and_trust() {
+    let usual = KeyTls {
+        ca_cert: None,
+        verify: true,
+    };
+    let lax = KeyTls {
+        verify: false,
+        ..usual.clone()
+    };
+    let url = |text| HttpUrl::parse(text).unwrap();
+    let base = BaseUrl::of_url(&url("https://H.example/a/b//"), &usual);
+    assert_eq!((&*base.path, &*base.authority), ("/a/b", "h.example"));
+    let same = BaseUrl::of_host("h.example", &usual);
+    assert_eq!((base.pool_key, base.port), (same.pool_key, same.port));
+    assert_eq!((&*same.path, same.https), ("", true));
+    let others = [
+        BaseUrl::of_url(&url("http://h.example:443"), &usual),
+        BaseUrl::of_url(&url("https://h.example:444"), &usual),
+        BaseUrl::of_url(&url("https://h.example"), &lax),
+        BaseUrl::of_host("x.example", &usual),
+    ];
+    for other in others {
+        assert_ne!(other.pool_key, base.pool_key, "{other:?}");
+    }
+    let key = resolve(
+        Some("https://h.example/v1"),
+        "x",
+        Some(Adapter::Openai),
+        &usual,
+    );
+    assert_eq!(key.unwrap().unwrap().pool_key, base.pool_key);
+}

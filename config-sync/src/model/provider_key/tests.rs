@@ -298,3 +298,22 @@ fn no_credential_is_printed() {
         "{printed}"
     );
 }
+
+#[test]
+fn headers_to_strip_are_a_list_of_distinct_lower_case_names() {
+    let usual = ["authorization", "cookie", "set-cookie", "x-api-key"];
+    let cases: [(Value, &[&str]); 4] = [
+        (json!({}), &usual),
+        (json!({"strip_headers": []}), &[]),
+        (
+            json!({"strip_headers": [" Cookie", "x-a", "cookie ", " "]}),
+            &["cookie", "x-a"],
+        ),
+        (json!({"strip_headers": ["X-A"]}), &["x-a"]),
+    ];
+    for (extra, want) in cases {
+        let key = accepted(&extra);
+        let names: Vec<&str> = key.strip_headers.iter().map(|name| &**name).collect();
+        assert_eq!(names, want, "{extra}");
+    }
+}
