@@ -27,6 +27,7 @@ pub mod dialect;
 pub mod endpoint;
 pub mod json;
 pub mod limit;
+pub mod passthrough;
 pub mod rejection;
 pub mod request_id;
 pub mod rewrite;

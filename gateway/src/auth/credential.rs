@@ -22,7 +22,7 @@ pub(super) fn presented(head: &RequestHead) -> Option<&[u8]> {
 }
 
 /// The token of `Bearer <token>`; the scheme in any case, as RFC 9110, 11.1 has it.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+pub(super) fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
     if !scheme.eq_ignore_ascii_case(SCHEME) {
         return None;

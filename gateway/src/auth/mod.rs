@@ -1,6 +1,7 @@
 //! Who is calling: the presented key, looked up by its digest. [pure]
 
 mod credential;
+mod route;
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::bridge::domain::AuthDecision;
 use crate::http::h1::RequestHead;
 use crate::rejection::{AuthFault, Rejection};
+
+pub use route::{as_principal, by_header, is_key};
 
 /// Why a caller was denied, as the auth counter knows it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
