@@ -39,17 +39,24 @@ pub enum Rejection {
     PathParameter,
     /// No endpoint has this path.
     UnknownUrl,
+    /// A path with `.` or `..` segments, however they are written.
+    UnconfinedPath,
     /// The endpoint has other methods; `allow` is the `Allow` header's value.
     MethodNotAllowed { allow: &'static str },
     /// The endpoint existed once.
     EndpointRemoved,
     /// The caller is not known.
     Unauthenticated(AuthFault),
+    /// The header in which a passthrough route looks for a key holds none that is known.
+    HeaderKey { header: Box<str> },
+    /// The key's `allowed_routes` does not admit the passthrough route.
+    RouteForbidden { route: Box<str> },
     /// No such model.
     ModelNotFound { model: Box<str> },
     /// The key's `allowed_models` does not admit the name.
     ModelForbidden { model: Box<str> },
-    /// The model's `allowed_cidrs` does not admit the caller's address.
+    /// The `allowed_cidrs` of the model, or the `source_cidrs` of the route, do not admit the caller's
+    /// address.
     IpRestricted,
     /// The target cannot be served by this gateway; the sentence says why.
     ProviderUnavailable(&'static str),
@@ -150,9 +157,10 @@ impl Rejection {
             Self::InvalidRequest { .. }
             | Self::BodyUnreadable
             | Self::PathParameter
+            | Self::UnconfinedPath
             | Self::UpstreamUnusable(_) => 400,
-            Self::Unauthenticated(_) | Self::CredentialUnusable => 401,
-            Self::ModelForbidden { .. } | Self::IpRestricted => 403,
+            Self::Unauthenticated(_) | Self::HeaderKey { .. } | Self::CredentialUnusable => 401,
+            Self::ModelForbidden { .. } | Self::RouteForbidden { .. } | Self::IpRestricted => 403,
             Self::UnknownUrl | Self::ModelNotFound { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::BodyTimeout => 408,
@@ -181,12 +189,15 @@ impl Rejection {
             | Self::BodyTooLarge { .. }
             | Self::PathParameter
             | Self::UnknownUrl
+            | Self::UnconfinedPath
             | Self::MethodNotAllowed { .. }
             | Self::EndpointRemoved
             | Self::UpstreamUnusable(_) => "invalid_request_error",
-            Self::Unauthenticated(_) => "invalid_api_key",
+            Self::Unauthenticated(_) | Self::HeaderKey { .. } => "invalid_api_key",
             Self::ModelNotFound { .. } => "model_not_found",
-            Self::ModelForbidden { .. } | Self::IpRestricted => "permission_denied",
+            Self::ModelForbidden { .. } | Self::RouteForbidden { .. } | Self::IpRestricted => {
+                "permission_denied"
+            }
             Self::ProviderUnavailable(_) => "provider_unavailable",
             Self::AllUnavailable { .. } => "all_candidates_unavailable",
             Self::RateLimited(_) => "rate_limit_exceeded",
@@ -220,6 +231,9 @@ impl Rejection {
             | Self::InvalidRequest { .. }
             | Self::BodyUnreadable
             | Self::PathParameter
+            | Self::UnconfinedPath
+            | Self::HeaderKey { .. }
+            | Self::RouteForbidden { .. }
             | Self::UpstreamUnusable(_)
             | Self::ModelNotFound { .. }
             | Self::ModelForbidden { .. }
@@ -279,9 +293,12 @@ impl Rejection {
             | Self::BodyTooLarge { .. }
             | Self::PathParameter
             | Self::UnknownUrl
+            | Self::UnconfinedPath
             | Self::MethodNotAllowed { .. }
             | Self::EndpointRemoved
             | Self::Unauthenticated(_)
+            | Self::HeaderKey { .. }
+            | Self::RouteForbidden { .. }
             | Self::ModelNotFound { .. }
             | Self::ModelForbidden { .. }
             | Self::IpRestricted

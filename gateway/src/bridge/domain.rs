@@ -20,7 +20,7 @@ const fn row(endpoint: &'static str, inbound_protocol: &'static str, llm: bool) 
 }
 
 /// The endpoints this gateway serves; the last one stands for every other.
-pub const ENDPOINTS: [EndpointLabels; 8] = [
+pub const ENDPOINTS: [EndpointLabels; 9] = [
     row("/v1/chat/completions", "openai", true),
     row("/v1/completions", "openai", true),
     row("/v1/embeddings", "openai", true),
@@ -28,6 +28,7 @@ pub const ENDPOINTS: [EndpointLabels; 8] = [
     row("/v1/messages/count_tokens", "anthropic", true),
     row("/v1/responses", "openai", true),
     row("/v1/models", "openai", false),
+    row("/passthrough_route", "passthrough", false),
     row("other", "openai", false),
 ];
 
@@ -101,16 +102,31 @@ pub enum AuthDecision {
     ApiKeyExpired,
     /// No credential was presented.
     MissingCredentials,
+    /// The key that an anonymous route runs as may be used.
+    AnonymousAllowed,
+    /// An anonymous route is not for that address.
+    SourceNotAllowed,
+    /// The key that an anonymous route runs as is not there.
+    PrincipalMissing,
+    /// That key is switched off.
+    PrincipalDisabled,
+    /// That key's time is over.
+    PrincipalExpired,
 }
 
 impl AuthDecision {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 10] = [
         Self::ApiKeyAllowed,
         Self::ApiKeyUnknown,
         Self::ApiKeyDisabled,
         Self::ApiKeyExpired,
         Self::MissingCredentials,
+        Self::AnonymousAllowed,
+        Self::SourceNotAllowed,
+        Self::PrincipalMissing,
+        Self::PrincipalDisabled,
+        Self::PrincipalExpired,
     ];
 
     /// Values of `method`, `result` and `reason`.
@@ -121,6 +137,11 @@ impl AuthDecision {
             Self::ApiKeyDisabled => ("api_key", "denied", "key_disabled"),
             Self::ApiKeyExpired => ("api_key", "denied", "key_expired"),
             Self::MissingCredentials => ("none", "denied", "missing_credentials"),
+            Self::AnonymousAllowed => ("anonymous", "allowed", "none"),
+            Self::SourceNotAllowed => ("anonymous", "denied", "source_not_allowed"),
+            Self::PrincipalMissing => ("anonymous", "denied", "principal_missing"),
+            Self::PrincipalDisabled => ("anonymous", "denied", "principal_disabled"),
+            Self::PrincipalExpired => ("anonymous", "denied", "principal_expired"),
         }
     }
 }

@@ -84,6 +84,10 @@ pub struct RequestRecord {
     pub limit: Option<Box<LimitHit>>,
     /// Model name sent upstream; empty when nothing was sent.
     pub upstream_model: ShortText,
+    /// The passthrough route that served it.
+    pub passthrough_route: Option<Arc<str>>,
+    /// Whom the caller said it acts for, in the route's identity header; at most 256 characters.
+    pub client_identity: Option<ShortText>,
 }
 
 /// A limit that refused a request.
@@ -168,6 +172,15 @@ pub struct Usage {
     pub cache_read: u64,
 }
 
+impl Usage {
+    /// What counts against limits.
+    pub fn charged(&self) -> u64 {
+        [self.completion, self.cache_creation, self.cache_read]
+            .into_iter()
+            .fold(self.prompt, u64::saturating_add)
+    }
+}
+
 /// Where token figures come from.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum UsageSource {
@@ -196,6 +209,7 @@ impl RequestRecord {
     pub fn release(&mut self) {
         self.caller = None;
         self.target = None;
+        self.passthrough_route = None;
         self.error = None;
         self.group = None;
         self.limit = None;
@@ -211,6 +225,7 @@ impl RequestRecord {
             &mut self.provider_request_id,
             &mut self.upstream_request_id,
             &mut self.finish_reason,
+            &mut self.client_identity,
         ];
         for text in texts
             .into_iter()
@@ -280,6 +295,8 @@ pub(crate) mod tests {
             fallbacks: 0,
             limit: None,
             upstream_model: "".into(),
+            passthrough_route: None,
+            client_identity: None,
         }
     }
 

@@ -110,6 +110,16 @@ impl Rejection {
                 write_escaped(quoted(model), out);
                 out.extend_from_slice(b"\\\"");
             }
+            Self::HeaderKey { header } => {
+                out.extend_from_slice(b"missing or invalid API key in header \\\"");
+                write_escaped(quoted(header), out);
+                out.extend_from_slice(b"\\\"");
+            }
+            Self::RouteForbidden { route } => {
+                out.extend_from_slice(b"this API key may not use passthrough route \\\"");
+                write_escaped(quoted(route), out);
+                out.extend_from_slice(b"\\\"");
+            }
             Self::Upstream(error) => match error.shown() {
                 Some(message) => write_escaped(message, out),
                 None if error.upstream_status == 0 => {
@@ -151,6 +161,7 @@ impl Rejection {
             Self::BodyTimeout => "the request body did not arrive in time",
             Self::PathParameter => "invalid path parameter",
             Self::UnknownUrl => "unknown request URL",
+            Self::UnconfinedPath => "the path must not hold `.` or `..` segments",
             Self::MethodNotAllowed { .. } => "method not allowed for this URL",
             Self::EndpointRemoved => "this endpoint has been removed",
             Self::Unauthenticated(AuthFault::Missing) => {
@@ -176,6 +187,8 @@ impl Rejection {
             Self::Internal { .. } => "internal error",
             Self::InvalidRequest { .. }
             | Self::BodyTooLarge { .. }
+            | Self::HeaderKey { .. }
+            | Self::RouteForbidden { .. }
             | Self::ModelNotFound { .. }
             | Self::ModelForbidden { .. }
             | Self::RateLimited(_)

@@ -119,6 +119,32 @@ fn callers() -> Vec<Row> {
             "endpoint_removed",
         ),
         (
+            Rejection::UnconfinedPath,
+            400,
+            "the path must not hold `.` or `..` segments",
+            INVALID,
+            "",
+            INVALID,
+        ),
+        (
+            Rejection::HeaderKey {
+                header: "x-key".into(),
+            },
+            401,
+            "missing or invalid API key in header \\\"x-key\\\"",
+            "invalid_api_key",
+            "",
+            "invalid_api_key",
+        ),
+        (
+            Rejection::RouteForbidden { route: model() },
+            403,
+            "this API key may not use passthrough route \\\"a\\\"b\\\"",
+            "permission_denied",
+            "",
+            "permission_denied",
+        ),
+        (
             auth(AuthFault::Missing),
             401,
             "missing or malformed Authorization header",

@@ -1,6 +1,7 @@
 //! The response on its way to the client: whole, or event by event. [ring]
 
 mod head;
+pub(crate) mod passage;
 mod replay;
 pub(crate) mod stream;
 pub(crate) mod unary;

@@ -21,6 +21,11 @@ impl Replay {
         Self(is_short.then(|| (snapshot, body.into())))
     }
 
+    /// Of a request that is sent once.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
     /// Whether there can be another attempt.
     pub(crate) fn is_there(&self) -> bool {
         self.0.is_some()

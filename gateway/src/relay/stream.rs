@@ -62,6 +62,8 @@ pub(crate) struct Relay<'a> {
     pub worker: &'a Worker,
     pub client: &'a mut Client,
     pub writer: &'a ResponseWriter,
+    /// The response head, where it is not the usual one of an event stream. It is sent at once.
+    pub head: Option<&'a [u8]>,
     pub reader: &'a mut dyn StreamReader,
     pub clocks: &'a Clocks,
     /// When the attempt began: the total clock runs from here.
@@ -157,7 +159,7 @@ impl Relay<'_> {
 
     async fn events(&mut self, reply: &mut Reply) -> Result<(), Stop> {
         let heartbeat = self.worker.settings.keepalive_comment;
-        if heartbeat.is_none() && !self.clocks.withhold_head {
+        if self.head.is_some() || (heartbeat.is_none() && !self.clocks.withhold_head) {
             self.send(Vec::new(), false).await?;
         }
         let mut scanner = EventScanner::new(EVENT_BYTES_MAX);
@@ -325,7 +327,10 @@ impl Relay<'_> {
 
     fn head_once(&mut self, out: &mut Vec<u8>) {
         if self.tally.head_at.is_none() {
-            self.writer.stream_head(self.worker, out);
+            match self.head {
+                Some(head) => out.extend_from_slice(head),
+                None => self.writer.stream_head(self.worker, out),
+            }
             self.tally.head_at = Some(self.worker.now());
             self.replay.give_up();
         }

@@ -50,6 +50,7 @@ pub(super) async fn relay_stream(
         worker: &worker,
         client,
         writer: &writer,
+        head: None,
         reader: &mut *reader,
         clocks: &attempt.clocks,
         started: ctx.started,

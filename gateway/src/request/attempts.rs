@@ -172,13 +172,13 @@ async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Resul
 }
 
 /// The id under which the provider logs this exchange.
-fn transport_id(head: &ResponseHead) -> Option<ShortText> {
+pub(super) fn transport_id(head: &ResponseHead) -> Option<ShortText> {
     let value = TRANSPORT_IDS.iter().find_map(|name| head.header(name))?;
     let id = value.get(..TRANSPORT_ID_BYTES_MAX).unwrap_or(value);
     Some(ShortText::lossy(id))
 }
 
-fn is_event_stream(reply: &Reply) -> bool {
+pub(super) fn is_event_stream(reply: &Reply) -> bool {
     let kind = reply.head.header("content-type").unwrap_or_default();
     kind.get(..17)
         .is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))

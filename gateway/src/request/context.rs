@@ -95,6 +95,8 @@ impl Context {
             fallbacks: 0,
             limit: None,
             upstream_model: ShortText::default(),
+            passthrough_route: None,
+            client_identity: None,
         });
         worker.shard().in_flight(endpoint, 1);
         Self {

@@ -280,12 +280,9 @@ impl Job {
     /// Charges the tokens of the request in the place of those reserved.
     pub(super) fn settle(&mut self, ctx: &mut Context) {
         let now_ms = ctx.worker.unix_ms().unsigned_abs();
-        let usage = &ctx.record().usage;
         let tokens = match self.call.endpoint {
             Endpoint::CountTokens => 0,
-            _ => [usage.completion, usage.cache_creation, usage.cache_read]
-                .into_iter()
-                .fold(usage.prompt, u64::saturating_add),
+            _ => ctx.record().usage.charged(),
         };
         for permit in [&mut self.caller, &mut self.target].into_iter().flatten() {
             permit.settle(tokens, now_ms);

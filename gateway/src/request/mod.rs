@@ -5,6 +5,7 @@ mod attempts;
 mod context;
 mod held;
 mod job;
+mod passthrough;
 mod probe;
 mod serve;
 

@@ -12,7 +12,7 @@ use super::answer::{model_list, reject, token_count, write_rejection, writer};
 use super::attempts;
 use super::context::{Context, Place};
 use super::job::Job;
-use super::probe;
+use super::{passthrough, probe};
 use crate::auth;
 use crate::bridge::domain::AuthDecision;
 use crate::dialect::Dialect;
@@ -28,19 +28,26 @@ use crate::worker::Worker;
 
 /// Serves one request; `true` where the connection can carry another.
 pub(crate) async fn serve(worker: &Rc<Worker>, head: RequestHead, client: &mut Client) -> bool {
-    let rewritten = rewritten_path(worker, &head);
+    let by_host = passthrough::by_host(worker, &head);
+    let rewritten = match by_host {
+        Some(_) => None,
+        None => rewritten_path(worker, &head),
+    };
     let path = rewritten.as_deref().unwrap_or(head.path());
     let routed = endpoint::route(head.method(), path);
+    let passage = by_host.or_else(|| passthrough::by_path(worker, &routed, path));
     let id = request_id_of(worker, &head);
-    if let Routed::Endpoint(endpoint @ (Endpoint::Livez | Endpoint::Readyz), _) = routed {
+    if passage.is_none()
+        && let Routed::Endpoint(endpoint @ (Endpoint::Livez | Endpoint::Readyz), _) = routed
+    {
         let writer = writer(worker, &head, client, &id);
         let sent = probe::answer(worker, endpoint, &head, &writer, client).await;
         return sent.is_ok() && writer.keep_alive && client.finish().await;
     }
-    let dialect = routed.dialect();
-    let label = match &routed {
-        Routed::Endpoint(endpoint, _) => endpoint.label(),
-        _ => "other",
+    let (dialect, label) = match &routed {
+        _ if passage.is_some() => (Dialect::Openai, passthrough::ENDPOINT),
+        Routed::Endpoint(endpoint, _) => (routed.dialect(), endpoint.label()),
+        _ => (routed.dialect(), "other"),
     };
     let place = Place {
         endpoint: label,
@@ -48,7 +55,10 @@ pub(crate) async fn serve(worker: &Rc<Worker>, head: RequestHead, client: &mut C
         path,
     };
     let mut ctx = Context::new(worker, &head, id, client.peer(), &place);
-    let outcome = forward(&mut ctx, &head, &routed, client).await;
+    let outcome = match passage {
+        Some(passage) => Box::pin(passage.forward(&mut ctx, &head, path, client)).await,
+        None => forward(&mut ctx, &head, &routed, client).await,
+    };
     let kept = match &outcome {
         Ok(kept) => *kept,
         Err(Stop::Rejected(rejection)) => reject(&mut ctx, &head, rejection, client).await,
@@ -115,7 +125,7 @@ async fn forward(
 }
 
 /// A length announced beyond the limit is refused before anything else is looked at.
-fn check_length(worker: &Worker, head: &RequestHead) -> Result<(), Rejection> {
+pub(super) fn check_length(worker: &Worker, head: &RequestHead) -> Result<(), Rejection> {
     let limit = worker.settings.body_bytes_max;
     match head.body() {
         BodyLength::Exact(bytes) if bytes > limit => Err(Rejection::BodyTooLarge { limit }),
@@ -151,7 +161,7 @@ fn identify<'s>(
     }
 }
 
-fn body_stop(failure: BodyFailure, worker: &Worker) -> Stop {
+pub(super) fn body_stop(failure: BodyFailure, worker: &Worker) -> Stop {
     match failure {
         BodyFailure::HungUp => Stop::HungUp,
         BodyFailure::Stalled => Rejection::BodyTimeout.into(),

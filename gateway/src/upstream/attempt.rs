@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use config_sync::model::{BaseUrl, ProviderKey};
+use config_sync::model::{BaseUrl, KeyTls, ProviderKey};
 use monoio::time::Instant;
 
 use super::clocks::Clocks;
@@ -46,14 +46,30 @@ pub(crate) struct Reply {
     pub connection: Connection,
 }
 
-/// Sends `request` to `provider_key`'s upstream and waits for the response head.
-///
-/// A pooled connection that turns out to be closed before a byte of a response came is replaced by
-/// a fresh one, once: the request reached nobody.
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Destination<'d> {
+    pub base: &'d BaseUrl,
+    /// How the upstream proves who it is.
+    pub tls: &'d KeyTls,
+}
+
+/// A complete request.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'r> {
+    /// Its head, and whatever of the body is sent with it.
+    pub head: &'r [u8],
+    /// The rest of the body.
+    pub body: &'r [u8],
+    /// The method of the head: whether the response has a body depends on it.
+    pub method: &'r Method,
+}
+
+/// Sends `request`, a POST, to `provider_key`'s upstream and waits for the response head.
 ///
 /// # Errors
 ///
-/// [`Failure`], each with what it needs for the answer and for the log.
+/// As [`send_to`].
 pub(crate) async fn send(
     worker: &Worker,
     provider_key: &ProviderKey,
@@ -64,9 +80,36 @@ pub(crate) async fn send(
     let Some(base) = &provider_key.base else {
         return Err(Failure::NoBase);
     };
-    let now = worker.now();
-    if let Some(transport) = worker.pool.take(base.pool_key, now, &worker.buffers) {
-        let connection = Connection::new(transport, base.pool_key, true);
+    let destination = Destination {
+        base,
+        tls: &provider_key.tls,
+    };
+    let request = Request {
+        head: request,
+        body: &[],
+        method: &Method::Post,
+    };
+    send_to(worker, &destination, &request, clocks, alarm).await
+}
+
+/// Sends `request` to `destination` and waits for the response head.
+///
+/// A pooled connection that turns out to be closed before a byte of a response came is replaced by
+/// a fresh one, once: the request reached nobody.
+///
+/// # Errors
+///
+/// [`Failure`], each with what it needs for the answer and for the log.
+pub(crate) async fn send_to(
+    worker: &Worker,
+    destination: &Destination<'_>,
+    request: &Request<'_>,
+    clocks: &Clocks,
+    alarm: &mut Alarm,
+) -> Result<Reply, Failure> {
+    let key = destination.base.pool_key;
+    if let Some(transport) = worker.pool.take(key, worker.now(), &worker.buffers) {
+        let connection = Connection::new(transport, key, true);
         worker.shard().upstream_reused();
         match exchange(worker, connection, request, clocks, alarm).await {
             Err(Failure::ClosedBeforeHead { reused: true }) => {}
@@ -74,20 +117,17 @@ pub(crate) async fn send(
         }
     }
     let deadline = clocks.connect.map(|limit| worker.now() + limit);
-    let mut opening = Box::pin(open(worker, base, provider_key));
+    let mut opening = Box::pin(open(worker, destination));
     let transport = within(alarm, deadline, opening.as_mut())
         .await
         .map_err(|_| Failure::ConnectTimeout(clocks.connect.unwrap_or_default()))??;
-    let connection = Connection::new(transport, base.pool_key, false);
+    let connection = Connection::new(transport, key, false);
     exchange(worker, connection, request, clocks, alarm).await
 }
 
 /// A fresh connection, TLS included.
-async fn open(
-    worker: &Worker,
-    base: &BaseUrl,
-    provider_key: &ProviderKey,
-) -> Result<Transport, Failure> {
+async fn open(worker: &Worker, destination: &Destination<'_>) -> Result<Transport, Failure> {
+    let base = destination.base;
     let addresses = resolve(worker, &base.host).await?;
     let socket = connect(worker, &addresses, base.port)
         .await
@@ -99,7 +139,7 @@ async fn open(
     }
     let (config, name) = worker
         .trust
-        .client_for(&base.host, &provider_key.tls)
+        .client_for(&base.host, destination.tls)
         .map_err(Failure::TlsSettings)?;
     let session = TlsSession::connect(inflow, config, name, &worker.buffers)
         .await
@@ -122,15 +162,15 @@ async fn resolve(worker: &Worker, host: &Arc<str>) -> Result<Arc<[IpAddr]>, Fail
 async fn exchange(
     worker: &Worker,
     mut connection: Connection,
-    request: &[u8],
+    request: &Request<'_>,
     clocks: &Clocks,
     alarm: &mut Alarm,
 ) -> Result<Reply, Failure> {
     let deadline = clocks.head.map(|limit| worker.now() + limit);
     let talk = async {
         // An upstream that refuses early stops reading: its answer counts, not the failed send.
-        let sent = connection.transport.send_all(request).await;
-        match connection.read_head(worker).await {
+        let sent = connection.send(request).await;
+        match connection.read_head(worker, request.method).await {
             Ok(head) => Ok(head),
             Err(failure) => Err(match sent {
                 Ok(()) => failure,
@@ -192,12 +232,23 @@ impl Connection {
         }
     }
 
-    async fn read_head(&mut self, worker: &Worker) -> Result<ResponseHead, Failure> {
+    async fn send(&mut self, request: &Request<'_>) -> io::Result<()> {
+        self.transport.send_all(request.head).await?;
+        if request.body.is_empty() {
+            return Ok(());
+        }
+        self.transport.send_all(request.body).await
+    }
+
+    async fn read_head(
+        &mut self,
+        worker: &Worker,
+        method: &Method,
+    ) -> Result<ResponseHead, Failure> {
         let mut interims = 0;
         let mut received = false;
         loop {
-            // The method matters for HEAD alone, which no endpoint sends upstream.
-            let parsed = parse_response(self.bytes(), &Method::Post, &Limits::default());
+            let parsed = parse_response(self.bytes(), method, &Limits::default());
             match parsed.map_err(Failure::MalformedHead)? {
                 Some((head, used)) => {
                     self.consume(used);

@@ -62,6 +62,26 @@ impl Clocks {
             withhold_head: own.is_some(),
         }
     }
+
+    /// The clocks of a request to a passthrough route. Its `timeout_ms`, else `upstream.timeout_ms`,
+    /// bounds head and body together; an event stream has the deployment's clocks.
+    pub(crate) fn of_route(timeout_ms: Option<u64>, upstream: &UpstreamSettings) -> Self {
+        let total = timeout_ms.map(millis).unwrap_or(upstream.timeout);
+        Self {
+            connect: upstream.connect_timeout,
+            head: total,
+            first_event: upstream.first_event_timeout,
+            gap: upstream.event_gap_timeout,
+            total,
+            withhold_head: false,
+        }
+    }
+
+    /// The same once the response turned out to be an event stream: `timeout_ms` is met by its head.
+    pub(crate) fn for_events(mut self, upstream: &UpstreamSettings) -> Self {
+        self.total = upstream.stream_total_timeout;
+        self
+    }
 }
 
 impl Clocks {
@@ -101,6 +121,19 @@ mod tests {
             pool_max_idle_per_host: None,
             retries: 2,
             tls: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_routes_timeout_bounds_heads_and_bodies_but_no_stream() {
+        let upstream = deployment();
+        for (timeout_ms, want) in [(None, Some(600_000)), (Some(7), Some(7))] {
+            let clocks = Clocks::of_route(timeout_ms, &upstream);
+            let want = want.and_then(millis);
+            assert_eq!((clocks.head, clocks.total), (want, want));
+            let stream = clocks.for_events(&upstream);
+            assert_eq!((stream.head, stream.total), (want, None));
+            assert_eq!(stream.gap, millis(30_000));
         }
     }
 

@@ -20,6 +20,7 @@ use crate::bridge::shard::WorkerShard;
 use crate::client_ip::RealIp;
 use crate::http::h1;
 use crate::limit::{Buckets, Policies};
+use crate::passthrough;
 use crate::request_id::RequestIds;
 use crate::rewrite::Rewrites;
 use crate::route::{RetryBudget, Rows};
@@ -85,6 +86,7 @@ pub(crate) struct Worker {
     pub rows: Rows,
     pub buckets: Buckets,
     pub retries: RetryBudget,
+    passthrough: RefCell<(u64, Rc<passthrough::Index>)>,
     pub connections: Connections,
     pub bridge: WorkerBridge,
     pub ids: RequestIds,
@@ -127,6 +129,7 @@ impl Worker {
             buckets: Buckets::new(Arc::clone(&parts.bridge.buckets)),
             retries: RetryBudget::default(),
             policies: RefCell::default(),
+            passthrough: RefCell::default(),
             connections: Connections::default(),
             bridge: parts.bridge,
             ids: RequestIds::from_os(),
@@ -180,6 +183,18 @@ impl Worker {
             *local = (current.generation(), Rc::new(Arc::clone(current)));
         }
         Rc::clone(&local.1)
+    }
+
+    /// The passthrough routes of `snapshot`, indexed once per generation.
+    pub(crate) fn passthrough(&self, snapshot: &Snapshot) -> Rc<passthrough::Index> {
+        let mut known = self.passthrough.borrow_mut();
+        if known.0 != snapshot.generation() {
+            *known = (
+                snapshot.generation(),
+                Rc::new(passthrough::Index::of(snapshot)),
+            );
+        }
+        Rc::clone(&known.1)
     }
 
     /// Hands a line to the log. Bounded: a full queue drops and counts it.

@@ -134,9 +134,19 @@ fn who(record: &RequestRecord, out: &mut Vec<u8>) {
     if !record.upstream_model.is_empty() {
         text(out, member!("upstream_model"), &record.upstream_model);
     }
+    optional(
+        out,
+        member!("passthrough_route_name"),
+        record.passthrough_route.as_deref(),
+    );
     if let Some(caller) = &record.caller {
         text(out, member!("api_key_id"), &caller.api_key_id);
     }
+    optional(
+        out,
+        member!("client_identity"),
+        record.client_identity.as_deref(),
+    );
     out.extend_from_slice(member!("client_ip"));
     address(out, record.client_ip);
     if !record.user_agent.is_empty() {

@@ -21,6 +21,8 @@ fn full() -> RequestRecord {
         target: Some(target("fast-*")),
         requested_model: "fast-7".into(),
         upstream_model: "gpt-4o-7".into(),
+        passthrough_route: Some("vendor-x".into()),
+        client_identity: Some("ann".into()),
         stream: true,
         user_agent: "curl/8".into(),
         usage: Usage {
@@ -59,7 +61,8 @@ fn a_full_line_is_golden() {
         r#""request_id":"req-1","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","method":"POST","#,
         r#""path":"/v1/chat/completions","status":200,"latency_ms":12.345,"#,
         r#""inbound_protocol":"openai","provider":"openai","served_by_model":"fast-*","#,
-        r#""model":"fast-7","upstream_model":"gpt-4o-7","api_key_id":"k1","#,
+        r#""model":"fast-7","upstream_model":"gpt-4o-7","passthrough_route_name":"vendor-x","#,
+        r#""api_key_id":"k1","client_identity":"ann","#,
         r#""client_ip":"192.0.2.7","user_agent":"curl/8","stream":true,"#,
         r#""usage_source":"estimated","prompt_tokens":8,"completion_tokens":2,"total_tokens":10,"#,
         r#""cached_prompt_tokens":4,"cache_creation_tokens":5,"cache_read_tokens":6,"usage_estimated":true,"cost_micro_usd":7,"head_ms":12,"#,
