@@ -429,6 +429,8 @@ fn record(id: &str, now: i64) -> RequestRecord {
         fallbacks: 0,
         limit: None,
         upstream_model: "gpt-4o-2024-08-06".into(),
+        passthrough_route: None,
+        client_identity: None,
     }
 }
 

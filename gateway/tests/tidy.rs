@@ -112,7 +112,7 @@ fn every_module_says_which_thread_runs_it() {
             "boot" => &["[boot]"],
             "bridge" => &["[bridge]"],
             "http" | "endpoint" | "auth" | "route" | "limit" | "provider" | "usage" | "json"
-            | "canonical" | "dialect" => &["[pure]"],
+            | "canonical" | "dialect" | "passthrough" => &["[pure]"],
             "sys" | "relay" => &["[ring]"],
             _ => return None,
         };

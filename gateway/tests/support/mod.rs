@@ -11,6 +11,7 @@ pub mod black_hole;
 pub mod command;
 pub mod gateway;
 pub mod raw;
+pub mod scripted;
 pub mod store;
 pub mod tls;
 pub mod validate;
@@ -18,6 +19,7 @@ pub mod validate;
 pub use black_hole::BlackHole;
 pub use gateway::{Engine, Gateway, Setup};
 pub use raw::{Raw, Response};
+pub use scripted::Scripted;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

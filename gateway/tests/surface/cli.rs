@@ -269,10 +269,6 @@ fn what_this_version_does_not_do_is_refused_by_name() {
             "observability.metrics.prometheus.bearer_token_file",
         ),
         ("cache: {redis: {url: 'redis://r'}}", "cache.redis"),
-        (
-            "ratelimit: {backend: redis, redis: {url: 'redis://r'}}",
-            "ratelimit.redis",
-        ),
     ];
     let desk = Desk::new();
     desk.file("r.yaml", RESOURCES);

@@ -156,4 +156,21 @@ on_both_engines! {
         let by = |status, name: &str| (status, name.to_owned());
         assert_eq!(served, [by(200, "m"), by(200, "other"), by(200, "other"), by(429, "")]);
     }
+
+    fn a_passthrough_route_goes_past_no_limit_either(engine) {
+        let upstream = mock();
+        let gateway = gateway(engine, |file| {
+            file["passthrough_routes"] = json!([{"name": "raw", "path_prefix": "/raw",
+                "target_url": format!("http://{upstream}/v1"), "provider_key": "up"}]);
+            file["api_keys"][0]["allowed_routes"] = json!(["raw"]);
+            file["api_keys"][0]["rate_limit"] = json!({"rpd": 2});
+            file["models"][0]["rate_limit"] = json!({"rpd": 1});
+        });
+        let path = "/raw/chat/completions";
+        assert_eq!(gateway.post(path, &chat("m", false)).status, 200);
+        let response = gateway.post(path, &chat("m", false));
+        refused(&response, "(requests)", "the model's limit");
+        assert_eq!(gateway.post(path, &chat("no-such-model", false)).status, 200);
+        refused(&gateway.post(path, &chat("no-such-model", false)), "(requests)", "the key's limit");
+    }
 }

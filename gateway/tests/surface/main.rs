@@ -29,6 +29,7 @@ mod limits_shared;
 mod malformed;
 mod metrics;
 mod names;
+mod passthrough;
 mod protocols;
 mod rechunk;
 mod reload;
