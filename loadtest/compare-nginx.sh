@@ -62,10 +62,14 @@ models:
 api_keys:
   - { display_name: perf, key_env: PERF_KEY, allowed_models: ["mock/*", "claude/*", gpt] }
   - { display_name: limited, key_env: LIMITED_KEY, allowed_models: [team], team_id: red, rate_limit: { rpm: 1000000000, tpm: 100000000000 } }
+RESOURCES
+# Policies concern every caller: only where they are measured.
+case $scenarios in *policy-*) cat >>"$work/resources.yaml" <<POLICIES
 rate_limit_policies:
   - { name: team, scope: team, scope_ref: red, window: day, max_requests: 1000000000 }
   - { name: fast, conditions: [{ dimension: model_name, operator: "~~", value: "^t" }], group_by: [team, model], limits: { rph: 1000000000, concurrency: 100000 } }
-RESOURCES
+POLICIES
+;; esac
 
 taskset -c 0 nginx -c "$work/nginx.conf" -p "$work" &
 nginx_pid=$!
