@@ -4,6 +4,7 @@ use config_sync::status::{ConfigView, PROPAGATION_BOUNDS_S, Propagation};
 
 use super::families::{self as f, Family};
 use super::groups::render;
+use super::text::signed;
 use super::{one, text};
 
 /// Appends everything that `view` says.
@@ -71,8 +72,4 @@ fn by_kind<'k>(
         let count = i64::try_from(*count).unwrap_or(i64::MAX);
         text::sample(out, family, &render([("kind", kind)]), count);
     }
-}
-
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::families as f;
 use super::groups::render as labels;
 use super::requests::target_labels;
-use super::text::{header, sample};
+use super::text::{header, sample, signed};
 use crate::bridge::WorkerView;
 use crate::bridge::health::HealthTable;
 use crate::cold::watchdog::unix_ms;
@@ -62,8 +62,4 @@ pub(super) fn render_states(workers: &[WorkerView], health: &HealthTable, out: &
     for (labels, state) in &states {
         sample(out, &f::DEPLOYMENT_STATE, labels, i64::from(*state));
     }
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::families as f;
 use super::families::Family;
 use super::groups::{GROUPS_MAX, Groups, Values, render};
-use super::text;
+use super::text::{self, signed};
 use super::{DetailedLabels, MetricsOptions};
 use crate::bridge::WorkerView;
 use crate::bridge::domain;
@@ -334,10 +334,6 @@ fn histograms(
             text::histogram(out, family, labels, bounds.micros(), cells);
         }
     }
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// The labels of a target.

@@ -3,7 +3,7 @@
 use super::families as f;
 use super::families::Family;
 use super::groups::render as labels;
-use super::text::{header, sample, sample_micros};
+use super::text::{header, sample, sample_micros, signed};
 use crate::bridge::WorkerView;
 use crate::bridge::counter::Counter;
 use crate::bridge::domain::{AuthDecision, BodyLimitOutcome, ENDPOINTS, Side};
@@ -145,8 +145,4 @@ fn each(workers: &[WorkerView], mut write: impl FnMut(&str, &Counters)) {
     for (core, worker) in workers.iter().enumerate() {
         write(itoa::Buffer::new().format(core), &worker.counters);
     }
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -120,6 +120,11 @@ fn integer(out: &mut Vec<u8>, value: i64) {
     out.push(b'\n');
 }
 
+/// A count as a sample's value.
+pub fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn unsigned(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     out.push(b'\n');
