@@ -153,7 +153,13 @@ impl Relay<'_> {
             Err(Stop::Rejected(rejection)) if self.tally.head_at.is_some() => {
                 self.cut(rejection).await
             }
-            Err(stop) => Err(stop),
+            Err(stop) => {
+                // What was held back was never sent.
+                if self.tally.head_at.is_none() {
+                    self.tally.events = 0;
+                }
+                Err(stop)
+            }
         }
     }
 

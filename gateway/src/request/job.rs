@@ -12,6 +12,7 @@ use super::context::Context;
 use super::held::{Held, Refused};
 use crate::auth;
 use crate::bridge::health::{Failure, FailureClass, InFlight};
+use crate::bridge::record::UsageSource;
 use crate::dialect::Seed;
 use crate::endpoint::{Call, Endpoint};
 use crate::http::h1::RequestHead;
@@ -282,6 +283,10 @@ impl Job {
         let now_ms = ctx.worker.unix_ms().unsigned_abs();
         let tokens = match self.call.endpoint {
             Endpoint::CountTokens => 0,
+            // The caller left before an answer said what it took; the upstream has read the prompt.
+            _ if ctx.record().usage.source == UsageSource::Absent => {
+                tokens_of(self.call.prompt_bytes)
+            }
             _ => ctx.record().usage.charged(),
         };
         for permit in [&mut self.caller, &mut self.target].into_iter().flatten() {

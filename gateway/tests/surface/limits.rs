@@ -100,6 +100,22 @@ on_both_engines! {
         refused(&gateway.post(CHAT, &body(1)), "token limit exceeded (tokens)", "over it");
     }
 
+    fn a_caller_who_leaves_before_the_answer_pays_for_the_prompt(engine) {
+        let gateway = gateway(engine, |file| {
+            file["api_keys"][0]["rate_limit"] = json!({"tpd": 50});
+            file["models"][0]["model_name"] = json!("events=3,head_ms=60000");
+        });
+        let content = "word ".repeat(80);
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": content}]});
+        let mut raw = gateway.connect();
+        raw.send(&post(CHAT, &body));
+        crate::support::wait_for("the request", || (gateway.in_flight() > 0.0).then_some(()));
+        drop(raw);
+        assert_eq!(gateway.access_lines(1)[0]["end"], "client_gone");
+        let next = json!({"model": "embed", "input": "x"});
+        refused(&gateway.post("/v1/embeddings", &next), "(tokens)", "a hundred were used");
+    }
+
     fn a_slot_is_held_until_its_stream_ends_or_its_caller_leaves(engine) {
         let gateway = gateway(engine, |file| {
             file["models"][0]["rate_limit"] = json!({"concurrency": 1});

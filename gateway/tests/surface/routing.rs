@@ -159,6 +159,15 @@ on_both_engines! {
         }
     }
 
+    fn what_was_held_back_of_a_stream_that_failed_counts_as_not_sent(engine) {
+        let direct = target("direct", "events=3,error_at=0", "up");
+        let gateway = gateway(engine, &[direct], &json!({}));
+        let (response, _) = asked(&gateway, CHAT, &ask(CHAT, "direct", true), "");
+        assert_eq!(response.status, 502);
+        let line = gateway.access_lines(1).pop().unwrap();
+        assert_eq!((&line["events"], &line["status"]), (&json!(0), &json!(502)));
+    }
+
     fn a_stream_that_has_said_something_is_never_begun_anew(engine) {
         let targets = [target("broken", "events=5,cut_at=2", "up"), target("good", GOOD, "up")];
         let gateway = gateway(engine, &targets, &json!({}));
