@@ -60,6 +60,12 @@ impl Raw {
         }
     }
 
+    /// Fixes how much the kernel takes in unread. Left to itself it may grow to tens of megabytes, and
+    /// take in a whole answer that was meant to get stuck.
+    pub fn take_in_little(&self) {
+        rustix::net::sockopt::set_socket_recv_buffer_size(&self.stream, 64 * 1024).unwrap();
+    }
+
     /// The socket itself.
     pub fn stream(&self) -> &TcpStream {
         &self.stream

@@ -180,6 +180,7 @@ fn all_leave(engine: Engine, shapes: &[Shape], phase: &Phase<'_>) {
         for leave in [Leave::Fin, Leave::Rst] {
             let id = format!("{}-{leave:?}", shape.name);
             let mut raw = bench.gateway.connect();
+            raw.take_in_little();
             let request = named(&id, &post(shape.path, &shape.body(phase.model)));
             raw.send(&(phase.sent)(request));
             (phase.reached)(&bench, &mut raw, &id);
