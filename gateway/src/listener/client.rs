@@ -8,17 +8,17 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use monoio::time::Instant;
 
+use super::wire::Wire;
 use crate::http::h1::{BodyLength, BodyReader, HeadError, HeadScanner, RequestHead, write};
-use crate::sys::{Socket, Watch};
 use crate::worker::Worker;
 use crate::worker::alarm::{Alarm, Elapsed};
 use crate::worker::buffers::BUFFER_BYTES;
-use crate::worker::inbox::{Filled, Inbox};
+use crate::worker::inbox::Inbox;
 
 /// Longest pause between two bytes of a request body.
 const BODY_STALL: Duration = Duration::from_secs(30);
@@ -37,13 +37,9 @@ const BODY_RESERVE_MAX: u64 = 64 * 1024;
 /// One caller's connection.
 pub(crate) struct Client {
     worker: Rc<Worker>,
-    socket: Socket,
+    wire: Wire,
     peer: SocketAddr,
     inbox: Inbox,
-    /// Watches for bytes and for the hang-up.
-    watch: Watch,
-    /// Whether the receive queue may hold bytes that no readiness event will announce.
-    undrained: bool,
     gone: bool,
     alarm: Alarm,
     lent_alarm: Alarm,
@@ -93,15 +89,13 @@ enum Arrival {
 
 impl Client {
     /// Takes over an accepted connection.
-    pub(crate) fn new(worker: Rc<Worker>, socket: Socket, peer: SocketAddr) -> Self {
+    pub(crate) fn new(worker: Rc<Worker>, wire: Wire, peer: SocketAddr) -> Self {
         Self {
             unblocked_at: worker.now(),
             worker,
-            watch: Watch::new(socket.clone()),
-            socket,
+            wire,
             peer,
             inbox: Inbox::default(),
-            undrained: false,
             gone: false,
             alarm: Alarm::default(),
             lent_alarm: Alarm::default(),
@@ -266,13 +260,10 @@ impl Client {
     /// answer is indistinguishable from one whose process ended.
     pub(crate) fn poll_hangup(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.gone && self.inbox.len() < PIPELINED_MAX {
-            if self.watch.poll_ready(cx).is_pending() {
-                return Poll::Pending;
-            }
-            match self.inbox.fill_from(&self.socket, &self.worker.buffers) {
-                Ok(Filled::Dry) => {}
-                Ok(Filled::Bytes { drained, .. }) => self.undrained = !drained,
-                Ok(Filled::End) | Err(_) => self.gone = true,
+            let buffers = &self.worker.buffers;
+            match ready!(self.wire.poll_fill(cx, &mut self.inbox, buffers)) {
+                Ok(0) | Err(_) => self.gone = true,
+                Ok(_) => {}
             }
         }
         if self.gone {
@@ -310,7 +301,7 @@ impl Client {
     /// [`HungUp`]: part of the bytes may have been sent, and the connection is of no more use.
     pub(crate) async fn send(&mut self, mut bytes: &[u8]) -> Result<(), HungUp> {
         loop {
-            let sent = match self.socket.try_send(bytes) {
+            let sent = match self.wire.try_send(bytes) {
                 Ok(sent) => sent,
                 Err(_) => {
                     self.gone = true;
@@ -322,7 +313,7 @@ impl Client {
                 return Ok(());
             }
             let deadline = self.worker.tick() + SEND_STALL;
-            let mut room = pin!(self.socket.writable());
+            let mut room = pin!(self.wire.writable());
             let woken = poll_fn(|cx| {
                 if let Poll::Ready(result) = room.as_mut().poll(cx) {
                     return Poll::Ready(result.is_ok());
@@ -384,7 +375,7 @@ impl Client {
         if self.gone {
             return Lingered::ClientGone;
         }
-        self.socket.shutdown_write();
+        self.wire.shutdown_write();
         let deadline = self.worker.now() + LINGER_MAX;
         let mut discarded = 0;
         loop {
@@ -408,27 +399,20 @@ impl Client {
     }
 
     fn poll_arrival(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<Arrival> {
-        loop {
-            if self.gone {
-                return Poll::Ready(Arrival::End);
+        if self.gone {
+            return Poll::Ready(Arrival::End);
+        }
+        let buffers = &self.worker.buffers;
+        match self.wire.poll_fill(cx, &mut self.inbox, buffers) {
+            Poll::Pending => {
+                let expiry = self.alarm.poll_until(cx, deadline);
+                expiry.map(|()| Arrival::Expired)
             }
-            if !self.undrained && self.watch.poll_ready(cx).is_pending() {
-                return self
-                    .alarm
-                    .poll_until(cx, deadline)
-                    .map(|()| Arrival::Expired);
-            }
-            match self.inbox.fill_from(&self.socket, &self.worker.buffers) {
-                Ok(Filled::Dry) => self.undrained = false,
-                Ok(Filled::Bytes { drained, .. }) => {
-                    self.undrained = !drained;
-                    return Poll::Ready(Arrival::Bytes);
-                }
-                Ok(Filled::End) => return Poll::Ready(Arrival::End),
-                Err(_) => {
-                    self.gone = true;
-                    return Poll::Ready(Arrival::End);
-                }
+            Poll::Ready(Ok(0)) => Poll::Ready(Arrival::End),
+            Poll::Ready(Ok(_)) => Poll::Ready(Arrival::Bytes),
+            Poll::Ready(Err(_)) => {
+                self.gone = true;
+                Poll::Ready(Arrival::End)
             }
         }
     }

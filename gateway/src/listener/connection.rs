@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::Open;
 use super::client::{Client, Next};
+use super::wire::Wire;
 use crate::rejection::Rejection;
 use crate::request;
 use crate::sys::Socket;
@@ -18,14 +19,14 @@ const SLOW_HEAD: Rejection = Rejection::Head {
 
 /// Tells a connection beyond the limit that there is no room for it.
 pub(crate) async fn turn_away(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr) {
-    let mut client = Client::new(Rc::clone(worker), socket, peer);
+    let mut client = Client::new(Rc::clone(worker), Wire::plain(socket), peer);
     request::refuse(worker, &Rejection::Overloaded, &mut client).await;
     client.linger().await;
 }
 
 /// Serves one connection to its end.
 pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, open: &Open) {
-    let mut client = Client::new(Rc::clone(worker), socket, peer);
+    let mut client = Client::new(Rc::clone(worker), Wire::plain(socket), peer);
     loop {
         let next = client.next_head().await;
         open.set_busy(true);

@@ -12,7 +12,6 @@ use monoio::time::Instant;
 use super::clocks::Clocks;
 use super::connect::connect;
 use super::failure::Failure;
-use super::inflow::Inflow;
 use super::tls::TlsSession;
 use super::transport::Transport;
 use crate::bridge::domain::Side;
@@ -20,6 +19,7 @@ use crate::http::h1::{BodyReader, Limits, Method, ResponseHead, parse_response};
 use crate::worker::Worker;
 use crate::worker::alarm::{Alarm, within};
 use crate::worker::inbox::Inbox;
+use crate::worker::inflow::Inflow;
 
 /// Interim (1xx) responses skipped before the final one; more is a broken upstream.
 const INTERIM_MAX: usize = 8;

@@ -4,7 +4,6 @@ pub(crate) mod attempt;
 pub(crate) mod clocks;
 mod connect;
 pub(crate) mod failure;
-mod inflow;
 pub(crate) mod names;
 pub(crate) mod pool;
 mod tls;

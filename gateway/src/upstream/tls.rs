@@ -8,9 +8,9 @@ use std::task::{Context, Poll, Waker};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
-use super::inflow::Inflow;
 use crate::worker::buffers::Buffers;
 use crate::worker::inbox::Inbox;
+use crate::worker::inflow::Inflow;
 
 /// Plaintext turned into records at a time: bounds what a large request body adds in memory.
 const SEND_CHUNK_BYTES: usize = 64 * 1024;

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use crate::worker::buffers::Buffers;
 use crate::worker::inbox::Inbox;
+use crate::worker::inflow::Inflow;
 
-use super::inflow::Inflow;
 use super::tls::TlsSession;
 
 /// A connected upstream socket, counted for as long as it lives.

@@ -11,6 +11,7 @@ pub(crate) mod core;
 mod date;
 pub(crate) mod engine;
 pub(crate) mod inbox;
+pub(crate) mod inflow;
 pub(crate) mod placement;
 pub(crate) mod run;
 pub(crate) mod task;

@@ -1,4 +1,4 @@
-//! Bytes arriving from one upstream socket. [ring]
+//! Bytes arriving from one socket. [ring]
 //!
 //! The wait is kept here from its beginning to its end: whoever polls for bytes may stop at any time,
 //! and what arrives while nobody polls, in the pool, is known without a system call.
@@ -6,13 +6,13 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
+use super::buffers::Buffers;
+use super::inbox::{Filled, Inbox};
 use crate::sys::{Socket, Watch};
-use crate::worker::buffers::Buffers;
-use crate::worker::inbox::{Filled, Inbox};
 
 /// The receiving side of a socket.
 #[derive(Debug)]
-pub(super) struct Inflow {
+pub(crate) struct Inflow {
     socket: Socket,
     watch: Watch,
     /// Whether the receive queue may hold bytes that no readiness event will announce.
@@ -21,7 +21,7 @@ pub(super) struct Inflow {
 
 impl Inflow {
     /// The receiving side of `socket`.
-    pub(super) fn new(socket: Socket) -> Self {
+    pub(crate) fn new(socket: Socket) -> Self {
         Self {
             watch: Watch::new(socket.clone()),
             socket,
@@ -30,16 +30,16 @@ impl Inflow {
     }
 
     /// The socket, to send over.
-    pub(super) fn socket(&self) -> &Socket {
+    pub(crate) fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    /// Appends what arrives to `inbox`; 0 is the end of the stream.
+    /// Appends what arrives to `inbox`; 0 is the end of the stream. Loses nothing when dropped.
     ///
     /// # Errors
     ///
     /// Those of `recv(2)`.
-    pub(super) fn poll_fill(
+    pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
         inbox: &mut Inbox,
@@ -64,7 +64,7 @@ impl Inflow {
     /// Whether nothing has come since the last fill, as far as the runtime was told. Ask when the
     /// connection becomes idle, which arms the watch, and when it is to be used again. After a
     /// `false` it is of no more use.
-    pub(super) fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         !self.undrained && self.watch.is_quiet()
     }
 }
