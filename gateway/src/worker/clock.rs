@@ -11,6 +11,8 @@ use monoio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Clock {
     now: Cell<Instant>,
+    /// The wall clock at `now`, once it was asked for.
+    unix_ms: Cell<Option<i64>>,
     /// One moment on both clocks, taken again by [`Clock::calibrate`].
     anchor: Cell<(Instant, i64)>,
 }
@@ -21,6 +23,7 @@ impl Clock {
         let now = Instant::now();
         Self {
             now: Cell::new(now),
+            unix_ms: Cell::new(None),
             anchor: Cell::new((now, host_unix_ms())),
         }
     }
@@ -29,6 +32,7 @@ impl Clock {
     pub(crate) fn tick(&self) -> Instant {
         let now = Instant::now();
         self.now.set(now);
+        self.unix_ms.set(None);
         now
     }
 
@@ -39,9 +43,14 @@ impl Clock {
 
     /// The wall clock at the last tick, Unix milliseconds.
     pub(crate) fn unix_ms(&self) -> i64 {
+        if let Some(known) = self.unix_ms.get() {
+            return known;
+        }
         let (at, unix_ms) = self.anchor.get();
         let since = self.now.get().saturating_duration_since(at);
-        unix_ms.saturating_add(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        let unix_ms = unix_ms.saturating_add(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        self.unix_ms.set(Some(unix_ms));
+        unix_ms
     }
 
     /// Ticks, and follows the host's wall clock where that was set meanwhile.
