@@ -1,8 +1,10 @@
 //! The indexes of a snapshot, changed row by row. [pure]
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::Other;
 use super::listed::Listed;
@@ -14,7 +16,8 @@ use crate::shards::Shards;
 /// Every index. A clone costs a few pointers; the two then share whatever neither changes.
 #[derive(Clone, Default)]
 pub(crate) struct Indexes {
-    /// Hashes names and ids; the same in every clone.
+    /// Hashes names and ids; the same in every clone. Names are the operator's: a caller, who only
+    /// looks them up, cannot make them collide.
     hasher: RandomState,
     provider_keys: Shards<Arc<str>, Arc<ProviderKey>>,
     api_keys: Shards<[u8; 32], Arc<ApiKey>>,

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
 use monoio::time::Instant;
@@ -17,7 +18,7 @@ pub(crate) const IDLE_PER_HOST_DEFAULT: usize = 1024;
 /// Keyed by scheme, host, port and TLS settings (`BaseUrl::pool_key`), never by credential.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    idle: RefCell<HashMap<u128, Vec<Idle>>>,
+    idle: RefCell<HashMap<u128, Vec<Idle>, BuildHasherDefault<Uniform>>>,
     idle_timeout: Option<Duration>,
     per_host_max: usize,
 }
@@ -26,6 +27,26 @@ pub(crate) struct Pool {
 struct Idle {
     transport: Transport,
     since: Instant,
+}
+
+/// Takes a pool key as its own hash: it is a piece of a digest.
+#[derive(Debug, Default)]
+struct Uniform(u64);
+
+impl Hasher for Uniform {
+    fn write(&mut self, bytes: &[u8]) {
+        let fold = |hash: u64, &byte: &u8| hash.rotate_left(8) ^ u64::from(byte);
+        self.0 = bytes.iter().fold(self.0, fold);
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        // The low half is as uniform as the whole.
+        self.0 = key as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Pool {
