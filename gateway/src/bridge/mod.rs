@@ -68,13 +68,13 @@ pub struct WorkerBridge {
     questions: Sender<DnsRequest>,
 }
 
-/// Written records on their way back to their worker. One batch: a worker that has not taken it has
+/// Blank records on their way back to their worker. One batch: a worker that has not taken it has
 /// enough.
 pub type SpareQueue = ArrayQueue<Vec<Box<RequestRecord>>>;
 
 impl WorkerBridge {
-    /// `record` in a place of its own, where possible that of an earlier record.
-    pub fn keep(&self, record: RequestRecord) -> Box<RequestRecord> {
+    /// A blank record, where possible in the place of an earlier one.
+    pub fn blank(&self) -> Box<RequestRecord> {
         let mut spare = self.spare.borrow_mut();
         if spare.is_empty()
             && !self.given_back.is_empty()
@@ -82,13 +82,7 @@ impl WorkerBridge {
         {
             *spare = batch;
         }
-        match spare.pop() {
-            Some(mut place) => {
-                *place = record;
-                place
-            }
-            None => Box::new(record),
-        }
+        spare.pop().unwrap_or_default()
     }
 
     /// Accounts one finished request: counts it and queues its record. When the queue is full the
@@ -136,7 +130,7 @@ pub struct WorkerView {
     pub counters: Arc<Counters>,
     /// Records it has finished.
     pub records: Arc<ArrayQueue<Box<RequestRecord>>>,
-    /// Where records go once they are written.
+    /// Where records go once they are written, blank again.
     pub given_back: Arc<SpareQueue>,
     /// Events it wants logged.
     pub events: Arc<ArrayQueue<log::Event>>,
@@ -264,17 +258,14 @@ mod tests {
     #[test]
     fn a_record_that_is_given_back_lends_its_place_to_the_next_one() {
         let (workers, cold) = build(1, &BucketSettings::default()).unwrap();
-        let first = workers[0].keep(record::tests::record());
+        let first = workers[0].blank();
         let place = std::ptr::from_ref(&*first);
         workers[0].finish(first);
         let written = cold.workers[0].records.pop().unwrap();
         cold.workers[0].given_back.push(vec![written]).unwrap();
-        let second = workers[0].keep(record::RequestRecord {
-            status: 404,
-            ..record::tests::record()
-        });
-        assert_eq!((std::ptr::from_ref(&*second), second.status), (place, 404));
-        let third = workers[0].keep(record::tests::record());
+        let second = workers[0].blank();
+        assert_eq!(std::ptr::from_ref(&*second), place);
+        let third = workers[0].blank();
         assert_ne!(std::ptr::from_ref(&*third), place);
     }
 

@@ -3,7 +3,7 @@
 //! Every request yields exactly one record: it moves the metrics, becomes the access line and is
 //! the usage event. Probes yield none. No field can hold a credential, a header or a body.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use config_sync::model::labels::{CallerLabels, TargetLabels};
@@ -204,37 +204,52 @@ impl UsageSource {
     }
 }
 
-impl RequestRecord {
-    /// Lets go of all that it shares or keeps elsewhere, once it is written.
-    pub fn release(&mut self) {
-        self.caller = None;
-        self.target = None;
-        self.passthrough_route = None;
-        self.error = None;
-        self.group = None;
-        self.limit = None;
-        let texts = [
-            &mut self.request_id,
-            &mut self.path,
-            &mut self.user_agent,
-            &mut self.requested_model,
-            &mut self.upstream_model,
-        ];
-        let optional = [
-            &mut self.trace_id,
-            &mut self.provider_request_id,
-            &mut self.upstream_request_id,
-            &mut self.finish_reason,
-            &mut self.client_identity,
-        ];
-        for text in texts
-            .into_iter()
-            .chain(optional.into_iter().filter_map(Option::as_mut))
-        {
-            text.release();
+impl Default for RequestRecord {
+    /// A request of which nothing is known yet.
+    fn default() -> Self {
+        Self {
+            request_id: ShortText::default(),
+            trace_id: None,
+            finished_unix_ms: 0,
+            worker: 0,
+            method: "",
+            path: ShortText::default(),
+            endpoint: "",
+            inbound_protocol: "",
+            status: 0,
+            error_kind: None,
+            error: None,
+            end: End::Completed,
+            caller: None,
+            target: None,
+            requested_model: ShortText::default(),
+            stream: false,
+            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            user_agent: ShortText::default(),
+            usage: Usage::default(),
+            cost_micro_usd: 0,
+            total_us: 0,
+            head_us: None,
+            ttft_us: None,
+            upstream_us: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            events: 0,
+            provider_request_id: None,
+            upstream_request_id: None,
+            finish_reason: None,
+            attempts: 0,
+            group: None,
+            fallbacks: 0,
+            limit: None,
+            upstream_model: ShortText::default(),
+            passthrough_route: None,
+            client_identity: None,
         }
     }
+}
 
+impl RequestRecord {
     /// Whether the answer reached the caller whole, error envelopes included.
     pub fn delivered(&self) -> bool {
         match self.end {
@@ -253,50 +268,24 @@ impl RequestRecord {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     /// A request that never got further than the router.
     pub(crate) fn record() -> RequestRecord {
         RequestRecord {
             request_id: "req-1".into(),
-            trace_id: None,
             finished_unix_ms: 1_767_607_200_123,
-            worker: 0,
             method: "POST",
             path: "/v1/chat/completions".into(),
             endpoint: "/v1/chat/completions",
             inbound_protocol: "openai",
             status: 200,
-            error_kind: None,
-            error: None,
-            end: End::Completed,
-            caller: None,
-            target: None,
-            requested_model: "".into(),
-            stream: false,
             client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
-            user_agent: "".into(),
-            usage: Usage::default(),
-            cost_micro_usd: 0,
             total_us: 12_345,
             head_us: Some(12_000),
-            ttft_us: None,
-            upstream_us: None,
             bytes_in: 100,
             bytes_out: 200,
-            events: 0,
-            provider_request_id: None,
-            upstream_request_id: None,
-            finish_reason: None,
-            attempts: 0,
-            group: None,
-            fallbacks: 0,
-            limit: None,
-            upstream_model: "".into(),
-            passthrough_route: None,
-            client_identity: None,
+            ..RequestRecord::default()
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::access_log::{AccessLog, BATCHES_MAX, DRAIN_PERIOD};
+use super::access_log::{AccessLog, BATCHES_MAX, BUSY_DRAIN_PERIOD, BUSY_RECORDS, DRAIN_PERIOD};
 use super::events::Events;
 use super::limits::{self, RedisLimits};
 use super::metrics::{BusyRatios, MetricsOptions, Scrape};
@@ -206,7 +206,11 @@ async fn run(
     let mut looks = 0u32;
     loop {
         tokio::select! {
-            _ = drain.tick() => side.access_log.drain(&side.workers),
+            _ = drain.tick() => {
+                if side.access_log.drain(&side.workers) >= BUSY_RECORDS {
+                    drain.reset_after(BUSY_DRAIN_PERIOD);
+                }
+            }
             _ = look.tick() => {
                 looks = looks.wrapping_add(1);
                 side.look(looks);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use monoio::time::Instant;
 
-use crate::bridge::record::{End, LimitHit, RequestRecord, Usage};
+use crate::bridge::record::{End, LimitHit, RequestRecord};
 use crate::dialect::Dialect;
 use crate::http::h1::RequestHead;
 use crate::rejection::{Rejection, Side};
@@ -59,45 +59,16 @@ impl Context {
             head.header_all("tracestate"),
         );
         let forwarded = head.header_all(&real_ip.header);
-        let record = worker.bridge.keep(RequestRecord {
-            request_id,
-            trace_id: trace.map(|trace| trace.trace_id.into()),
-            finished_unix_ms: 0,
-            worker: worker.id,
-            method: head.method().label(),
-            path: place.path.into(),
-            endpoint,
-            inbound_protocol: place.dialect.label(),
-            status: 0,
-            error_kind: None,
-            error: None,
-            end: End::Completed,
-            caller: None,
-            target: None,
-            requested_model: ShortText::default(),
-            stream: false,
-            client_ip: real_ip.resolve(peer.ip(), forwarded),
-            user_agent: text(head.header("user-agent")),
-            usage: Usage::default(),
-            cost_micro_usd: 0,
-            total_us: 0,
-            head_us: None,
-            ttft_us: None,
-            upstream_us: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            events: 0,
-            provider_request_id: None,
-            upstream_request_id: None,
-            finish_reason: None,
-            attempts: 0,
-            group: None,
-            fallbacks: 0,
-            limit: None,
-            upstream_model: ShortText::default(),
-            passthrough_route: None,
-            client_identity: None,
-        });
+        let mut record = worker.bridge.blank();
+        record.request_id = request_id;
+        record.trace_id = trace.map(|trace| trace.trace_id.into());
+        record.worker = worker.id;
+        record.method = head.method().label();
+        record.path = place.path.into();
+        record.endpoint = endpoint;
+        record.inbound_protocol = place.dialect.label();
+        record.client_ip = real_ip.resolve(peer.ip(), forwarded);
+        record.user_agent = text(head.header("user-agent"));
         worker.shard().in_flight(endpoint, 1);
         Self {
             worker: Rc::clone(worker),
