@@ -1,15 +1,14 @@
 //! Admission of a request by all its layers, or by none. [pure]
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use config_sync::model::rate_limit::RateLimit;
-
-use super::buckets::{Buckets, Hold};
+use super::buckets::Buckets;
 use super::claim::Claim;
-use super::few::Few;
 use super::headroom::Headroom;
 use super::permit::Permit;
-use super::policies::{Part, Policy, PolicyName};
+use super::plan::{Layer, Plan};
+use super::policies::{Part, PolicyName};
 use crate::bridge::limits::{Charge, Dimension, Full};
 use crate::bridge::record::LimitLayer;
 
@@ -26,14 +25,6 @@ pub struct Limited {
     pub policy: Option<Arc<PolicyName>>,
     /// What is left of all limits that apply.
     pub headroom: Headroom,
-}
-
-/// A limit that applies to a request.
-struct Layer<'a> {
-    bucket: Hold,
-    limits: &'a RateLimit,
-    whose: LimitLayer,
-    policy: Option<&'a Policy>,
 }
 
 impl Buckets {
@@ -68,58 +59,67 @@ impl Buckets {
     }
 
     fn admit_part(&self, claim: &Claim<'_>, part: Part, now_ms: u64) -> Result<Permit, Limited> {
-        let layers = self.layers(claim, part, now_ms);
-        let charge = Charge {
+        let plan = self.plan(claim, part, now_ms);
+        let mut permit = Permit::new(Charge {
             at_ms: now_ms,
             tokens: claim.tokens,
-        };
-        if layers.is_empty() {
-            return Ok(Permit::new(charge));
-        }
+        });
         // First all are read: a caller over its limit writes to no line that others count on.
-        for layer in layers.iter() {
-            if let Err(full) = layer.bucket.check(layer.limits, now_ms) {
-                return Err(limited(full, layer, &layers, now_ms));
+        for layer in plan.active(now_ms) {
+            if let Err(full) = layer.bucket.check(&layer.limits, now_ms) {
+                return Err(limited(full, layer, &plan, now_ms));
             }
         }
-        let mut permit = Permit::new(charge);
-        for layer in layers.iter() {
-            if let Err(full) = permit.take(&layer.bucket, layer.limits) {
+        for layer in plan.active(now_ms) {
+            if let Err(full) = permit.take(&layer.bucket, &layer.limits) {
                 permit.give_back();
-                return Err(limited(full, layer, &layers, now_ms));
+                return Err(limited(full, layer, &plan, now_ms));
             }
         }
         Ok(permit)
     }
 
-    /// The limits that apply, in the order in which they answer.
-    fn layers<'a>(&self, claim: &Claim<'a>, part: Part, now_ms: u64) -> Few<Layer<'a>> {
-        let mut layers = Few::default();
+    /// The limits that apply, as they were found for an earlier request like this one, or now.
+    fn plan(&self, claim: &Claim<'_>, part: Part, now_ms: u64) -> Rc<Plan> {
+        if let Some(known) = self.plans.find(claim, part, now_ms) {
+            return known;
+        }
+        let mut layers = Vec::new();
+        let mut has_all = true;
         let mut buffer = self.key.borrow_mut();
-        claim.for_each_layer(part, now_ms, &mut buffer, |whose, key, limits, policy| {
+        claim.for_each_layer(part, &mut buffer, |whose, key, limits, policy| {
             // Where the table has no room the request goes uncounted, which the table counts.
-            if let Some(bucket) = self.hold(key, now_ms) {
-                layers.push(Layer {
-                    bucket,
-                    limits,
-                    whose,
-                    policy,
-                });
-            }
+            let Some(bucket) = self.hold(key, now_ms) else {
+                has_all = false;
+                return;
+            };
+            layers.push(Layer {
+                bucket,
+                limits: *limits,
+                whose,
+                policy: policy.map(Rc::clone),
+            });
         });
-        layers
+        let plan = Plan::new(claim, layers, now_ms);
+        if has_all {
+            self.plans.keep(claim, part, &plan, now_ms);
+        }
+        plan
     }
 }
 
-fn limited(full: Full, layer: &Layer<'_>, layers: &Few<Layer<'_>>, now_ms: u64) -> Limited {
-    let rooms = layers
-        .iter()
-        .map(|layer| Headroom::of(&layer.bucket, layer.limits, now_ms));
+fn limited(full: Full, layer: &Layer, plan: &Plan, now_ms: u64) -> Limited {
+    let rooms = plan
+        .active(now_ms)
+        .map(|layer| Headroom::of(&layer.bucket, &layer.limits, now_ms));
     Limited {
         dimension: full.dimension,
         retry_after_secs: full.retry_after_secs,
         layer: layer.whose,
-        policy: layer.policy.map(|policy| Arc::clone(policy.name())),
+        policy: layer
+            .policy
+            .as_ref()
+            .map(|policy| Arc::clone(policy.name())),
         headroom: rooms.fold(Headroom::default(), Headroom::and),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::plan::Plans;
 use crate::bridge::limits::{Bucket, LimitTable};
 
 /// Most buckets that a worker holds. Worst case about 200 bytes each with their keys, 2 MB.
@@ -22,6 +23,8 @@ pub struct Buckets {
     table: Arc<LimitTable>,
     held: RefCell<HashMap<Box<str>, Held>>,
     cleared_secs: Cell<u64>,
+    /// Which of them requests of each kind need.
+    pub(super) plans: Plans,
     /// Where keys are written.
     pub(super) key: RefCell<String>,
 }
@@ -42,6 +45,7 @@ impl Buckets {
             table,
             held: RefCell::default(),
             cleared_secs: Cell::new(u64::MAX),
+            plans: Plans::default(),
             key: RefCell::default(),
         }
     }
@@ -71,6 +75,7 @@ impl Buckets {
     /// Lets go of buckets that no request holds and none used for a minute. To be called every
     /// minute or so.
     pub fn sweep(&self, now_ms: u64) {
+        self.plans.sweep(now_ms);
         let mut held = self.held.borrow_mut();
         held.retain(|_, held| held.is_used() || held.used_ms.saturating_add(KEPT_MS) > now_ms);
     }

@@ -1,5 +1,7 @@
 //! Who asks for what, as far as limits tell requests apart. [pure]
 
+use std::sync::Arc;
+
 use config_sync::model::api_key::ApiKey;
 use config_sync::model::model::Model;
 use config_sync::model::rate_limit::RateLimit;
@@ -77,6 +79,9 @@ pub struct Claim<'a> {
     pub(super) target: Option<ModelLimits<'a>>,
     pub(super) policies: &'a Policies,
     pub(super) tokens: u64,
+    /// Ids of the key, the target and the group: of a generation's requests those with the same three
+    /// meet the same limits.
+    pub(super) ids: [Option<&'a Arc<str>>; 3],
 }
 
 impl<'a> Claim<'a> {
@@ -94,6 +99,7 @@ impl<'a> Claim<'a> {
             target: None,
             policies,
             tokens: 0,
+            ids: [Some(&key.id), None, None],
         }
     }
 
@@ -112,6 +118,8 @@ impl<'a> Claim<'a> {
         self.subject.model_name = Some(&model.display_name);
         self.subject.provider = Some(&*model.provider).filter(|provider| !provider.is_empty());
         self.target = ModelLimits::of(model);
+        let [key, _, group] = self.ids;
+        self.ids = [key, Some(&model.id), group];
         self
     }
 
@@ -123,6 +131,8 @@ impl<'a> Claim<'a> {
             model_name: &group.display_name,
         });
         self.group = ModelLimits::of(group);
+        let [key, target, _] = self.ids;
+        self.ids = [key, target, Some(&group.id)];
         self
     }
 

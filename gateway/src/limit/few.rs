@@ -32,10 +32,6 @@ impl<T> Few<T> {
         self.inline.iter().chain(&self.more)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.inline.is_empty()
-    }
-
     pub(super) fn clear(&mut self) {
         self.inline.clear();
         self.more.clear();
@@ -49,10 +45,9 @@ mod tests {
     #[test]
     fn items_stay_in_order_beyond_the_inline_ones() {
         let mut few = Few::default();
-        assert!(few.is_empty());
         (0..20).for_each(|item| few.push(item));
         assert!(few.iter().copied().eq(0..20));
         few.clear();
-        assert!(few.is_empty() && few.iter().next().is_none());
+        assert!(few.iter().next().is_none());
     }
 }

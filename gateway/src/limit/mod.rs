@@ -5,7 +5,8 @@
 //! nothing limits touches nothing that workers share.
 //!
 //! ```text
-//! Claim (who asks for what) -> layers -> Buckets (this worker's hold) -> bridge::limits (counts)
+//! Claim (who asks for what) -> Plan (its layers, kept) -> Buckets (this worker's hold)
+//!                                                     -> bridge::limits (counts)
 //! ```
 
 mod admit;
@@ -16,6 +17,7 @@ mod few;
 mod headroom;
 mod key;
 mod permit;
+mod plan;
 mod policies;
 mod schedule;
 mod shared;

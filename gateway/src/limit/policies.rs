@@ -1,6 +1,7 @@
 //! The policies of one generation, prepared for matching. [pure]
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use config_sync::collection::Collection;
@@ -15,6 +16,7 @@ use config_sync::snapshot::Snapshot;
 use super::claim::Subject;
 use super::condition;
 use super::key::BucketKey;
+use super::plan::Serial;
 use super::schedule::Suspension;
 
 const SCOPES: [PolicyScope; 5] = [
@@ -45,7 +47,7 @@ pub struct Policy {
 }
 
 /// Which policies are asked for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Part {
     /// All, for a request with one target.
     Whole,
@@ -79,9 +81,11 @@ impl Part {
 /// by id among these.
 #[derive(Debug, Default)]
 pub struct Policies {
-    classic: [HashMap<Box<str>, Vec<Policy>>; SCOPES.len()],
-    of_callers: Vec<Policy>,
-    of_models: Vec<Policy>,
+    classic: [HashMap<Box<str>, Vec<Rc<Policy>>>; SCOPES.len()],
+    of_callers: Vec<Rc<Policy>>,
+    of_models: Vec<Rc<Policy>>,
+    /// Tells these from those of other generations.
+    pub(super) serial: Serial,
 }
 
 impl Policies {
@@ -114,7 +118,8 @@ impl Policies {
             PolicyRule::Classic(rule) => {
                 if let Some(by_reference) = self.classic.get_mut(rule.scope as usize) {
                     let same = by_reference.entry((*rule.scope_ref).into());
-                    same.or_default().push(Policy::classic(id, policy, rule));
+                    same.or_default()
+                        .push(Rc::new(Policy::classic(id, policy, rule)));
                 }
             }
             PolicyRule::Conditional(rule) => {
@@ -123,40 +128,38 @@ impl Policies {
                 } else {
                     &mut self.of_callers
                 };
-                list.push(Policy::conditional(id, policy, rule));
+                list.push(Rc::new(Policy::conditional(id, policy, rule)));
             }
         }
     }
 
-    /// Visits those that `subject` is subject to at `now_ms`, in their order. Suspended ones are left
-    /// out; so is, later, one whose buckets are told apart by what the subject lacks. Allocates
-    /// nothing.
+    /// Visits those that `subject` is subject to while they are active, in their order. Left out is,
+    /// later, one whose buckets are told apart by what the subject lacks. Allocates nothing.
     pub fn for_each<'p>(
         &'p self,
         subject: &Subject<'_>,
         part: Part,
-        now_ms: u64,
-        mut visit: impl FnMut(&'p Policy),
+        mut visit: impl FnMut(&'p Rc<Policy>),
     ) {
-        let mut visit_active = |policies: &'p [Policy]| {
-            let active = policies
+        let mut visit_matching = |policies: &'p [Rc<Policy>]| {
+            let matching = policies
                 .iter()
-                .filter(|policy| policy.applies(subject, now_ms));
-            active.for_each(&mut visit);
+                .filter(|policy| condition::all_hold(&policy.conditions, subject));
+            matching.for_each(&mut visit);
         };
         for (scope, by_reference) in SCOPES.into_iter().zip(&self.classic) {
             if by_reference.is_empty() || !is_of(scope, part) {
                 continue;
             }
             for reference in references(scope, subject).into_iter().flatten() {
-                visit_active(by_reference.get(reference).map_or(&[], Vec::as_slice));
+                visit_matching(by_reference.get(reference).map_or(&[], Vec::as_slice));
             }
         }
         if part.has_caller() {
-            visit_active(&self.of_callers);
+            visit_matching(&self.of_callers);
         }
         if part.has_target() {
-            visit_active(&self.of_models);
+            visit_matching(&self.of_models);
         }
     }
 }
@@ -188,8 +191,9 @@ impl Policy {
         &self.name
     }
 
-    fn applies(&self, subject: &Subject<'_>, now_ms: u64) -> bool {
-        condition::all_hold(&self.conditions, subject) && !self.suspension.applies(now_ms)
+    /// Whether no schedule suspends it at `now_ms`.
+    pub fn is_active(&self, now_ms: u64) -> bool {
+        !self.suspension.applies(now_ms)
     }
 }
 

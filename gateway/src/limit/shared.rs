@@ -1,5 +1,6 @@
 //! A request as it is asked of counters that gateways share, and what their answer means. [pure]
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use config_sync::model::rate_limit::RateLimit;
@@ -47,33 +48,30 @@ impl SharedAsk {
 }
 
 impl<'a> Claim<'a> {
-    /// The layers of `part`, in the order in which they answer.
+    /// The layers of `part` that are active at `now_ms`, in the order in which they answer.
     pub fn shared(&self, part: Part, now_ms: u64) -> SharedAsk {
         let mut shared = SharedAsk::default();
         shared.ask.tokens = self.tokens;
-        self.for_each_layer(
-            part,
-            now_ms,
-            &mut String::new(),
-            |whose, key, limits, policy| {
-                let key = key.into();
-                let limits = *limits;
-                shared.ask.layers.push(LayerAsk { key, limits });
-                let name = policy.map(|policy| Arc::clone(policy.name()));
-                shared.whose.push((whose, name));
-            },
-        );
+        self.for_each_layer(part, &mut String::new(), |whose, key, limits, policy| {
+            if policy.is_some_and(|policy| !policy.is_active(now_ms)) {
+                return;
+            }
+            let key = key.into();
+            let limits = *limits;
+            shared.ask.layers.push(LayerAsk { key, limits });
+            let name = policy.map(|policy| Arc::clone(policy.name()));
+            shared.whose.push((whose, name));
+        });
         shared
     }
 
-    /// Visits the limits that apply, in the order in which they answer, with the keys of their
+    /// Visits the limits that apply, those of suspended policies too, in the order in which they answer, with the keys of their
     /// buckets; keys are written into `buffer`.
     pub(super) fn for_each_layer(
         &self,
         part: Part,
-        now_ms: u64,
         buffer: &mut String,
-        mut visit: impl FnMut(LimitLayer, &str, &'a RateLimit, Option<&'a Policy>),
+        mut visit: impl FnMut(LimitLayer, &str, &'a RateLimit, Option<&'a Rc<Policy>>),
     ) {
         if part.has_caller()
             && let Some((limits, key)) = self.key.zip(self.subject.api_key)
@@ -87,7 +85,7 @@ impl<'a> Claim<'a> {
             visit(LimitLayer::Model, key, model.limits, None);
         }
         let subject = &self.subject;
-        self.policies.for_each(subject, part, now_ms, |policy| {
+        self.policies.for_each(subject, part, |policy| {
             if let Some(key) = policy.key.of(subject, buffer) {
                 visit(LimitLayer::Policy, key, &policy.limits, Some(policy));
             }

@@ -26,7 +26,11 @@ const GROUPED: Subject<'_> = Subject {
 /// Ids of the policies that apply, in their order.
 fn matching(policies: &Policies, subject: &Subject<'_>, part: Part, now_ms: u64) -> String {
     let mut ids = Vec::new();
-    policies.for_each(subject, part, now_ms, |policy| ids.push(&*policy.name.id));
+    policies.for_each(subject, part, |policy| {
+        if policy.is_active(now_ms) {
+            ids.push(&*policy.name.id);
+        }
+    });
     ids.join(" ")
 }
 
