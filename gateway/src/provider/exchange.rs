@@ -50,6 +50,12 @@ impl Exchange {
         })
     }
 
+    /// Whether the answer is shown in another protocol than the target's: such an exchange serves one
+    /// attempt only.
+    pub fn is_translated(&self) -> bool {
+        self.renderer.is_some()
+    }
+
     /// Whether nobody is asked: `call` wants tokens counted, and the target cannot.
     ///
     /// # Errors

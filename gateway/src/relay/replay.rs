@@ -2,43 +2,61 @@
 
 use config_sync::snapshot::Snapshot;
 
+use crate::worker::buffers::Buffers;
 use crate::worker::core::LocalSnapshot;
 
-/// Longest body that is kept for another attempt. Requests with a longer one get a single attempt.
-const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longest upstream request that is kept for another attempt. Longer ones get a single attempt.
+const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The request's body and the configuration it was checked against. Given up once the client has the
-/// first byte of an answer, so that a long stream pins neither.
-///
-/// The body is a copy of its own size: a worker's buffers are few and warm as long as requests that
-/// wait for their upstream hold none.
-pub(crate) struct Replay(Option<(LocalSnapshot, Box<[u8]>)>);
+/// A request on its way to an upstream, for as long as it may have to be sent again: until the
+/// client has the first byte of an answer. A long stream keeps nothing of it.
+#[derive(Default)]
+pub(crate) struct Replay {
+    /// The upstream request; empty where there is to be no other attempt.
+    pub request: Vec<u8>,
+    /// What a request to another target is made of: the configuration the call was checked against,
+    /// and its body. The body is a copy of its own size: a worker's buffers are few and warm as long
+    /// as requests that wait for their upstream hold none.
+    call: Option<(LocalSnapshot, Box<[u8]>)>,
+}
 
 impl Replay {
-    /// Keeps `body`, unless it is too long.
-    pub(crate) fn of(snapshot: LocalSnapshot, body: &[u8]) -> Self {
-        let is_short = body.len() <= BODY_BYTES_MAX;
-        Self(is_short.then(|| (snapshot, body.into())))
+    /// Writes the upstream request into a buffer of the worker's.
+    pub(crate) fn new(buffers: &Buffers) -> Self {
+        Self {
+            request: buffers.take(),
+            call: None,
+        }
     }
 
-    /// Of a request that is sent once.
-    pub(crate) fn none() -> Self {
-        Self(None)
+    /// Keeps the call, so that requests to other targets can be made of it.
+    pub(crate) fn keep(&mut self, snapshot: LocalSnapshot, body: &[u8]) {
+        self.call = Some((snapshot, body.into()));
+    }
+
+    /// The request was sent: it is kept unless it is too long.
+    pub(crate) fn sent(&mut self, buffers: &Buffers) {
+        if self.request.len() > REQUEST_BYTES_MAX {
+            self.give_up(buffers);
+        }
     }
 
     /// Whether there can be another attempt.
     pub(crate) fn is_there(&self) -> bool {
-        self.0.is_some()
+        !self.request.is_empty()
     }
 
-    /// What was kept.
-    pub(crate) fn parts(&self) -> Option<(&Snapshot, &[u8])> {
-        let (snapshot, body) = self.0.as_ref()?;
-        Some((snapshot, body))
+    /// The configuration, the body, and the place of the next upstream request, emptied; `None`
+    /// where the call was not kept.
+    pub(crate) fn parts(&mut self) -> Option<(&Snapshot, &[u8], &mut Vec<u8>)> {
+        let (snapshot, body) = self.call.as_ref()?;
+        self.request.clear();
+        Some((snapshot, body, &mut self.request))
     }
 
     /// There will be no other attempt.
-    pub(crate) fn give_up(&mut self) {
-        self.0 = None;
+    pub(crate) fn give_up(&mut self, buffers: &Buffers) {
+        self.call = None;
+        buffers.give(std::mem::take(&mut self.request));
     }
 }

@@ -338,7 +338,7 @@ impl Relay<'_> {
                 None => self.writer.stream_head(self.worker, out),
             }
             self.tally.head_at = Some(self.worker.now());
-            self.replay.give_up();
+            self.replay.give_up(&self.worker.buffers);
         }
     }
 

@@ -115,11 +115,8 @@ async fn once(
     replay: &mut Replay,
     (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
-    let sent = send(ctx, attempt, client).await;
-    // A long stream keeps nothing of the request.
-    ctx.worker
-        .buffers
-        .give(std::mem::take(&mut attempt.request));
+    let sent = send(ctx, attempt, &replay.request, client).await;
+    replay.sent(&ctx.worker.buffers);
     let reply = sent?;
     attempt.answered = Some(ctx.worker.now());
     if job.call.stream && is_event_stream(&reply) {
@@ -130,13 +127,18 @@ async fn once(
 }
 
 /// Gets a response head from the target, or its error.
-async fn send(ctx: &mut Context, attempt: &Attempt, client: &mut Client) -> Result<Reply, Stop> {
+async fn send(
+    ctx: &mut Context,
+    attempt: &Attempt,
+    request: &[u8],
+    client: &mut Client,
+) -> Result<Reply, Stop> {
     let worker = Rc::clone(&ctx.worker);
     ctx.record().attempts += 1;
     let provider_key = &attempt.route.provider_key;
     let mut alarm = client.lend_alarm();
     let clocks = &attempt.clocks;
-    let sending = attempt::send(&worker, provider_key, &attempt.request, clocks, &mut alarm);
+    let sending = attempt::send(&worker, provider_key, request, clocks, &mut alarm);
     let sent = client.until_hangup(pin!(sending)).await?;
     client.return_alarm(alarm);
     let upstream_us = ctx.micros_to(worker.tick());
@@ -173,7 +175,14 @@ async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Resul
 
 /// The id under which the provider logs this exchange.
 pub(super) fn transport_id(head: &ResponseHead) -> Option<ShortText> {
-    let value = TRANSPORT_IDS.iter().find_map(|name| head.header(name))?;
+    let rank = |name: &str| {
+        let mut known = TRANSPORT_IDS.iter();
+        known.position(|known| known.eq_ignore_ascii_case(name))
+    };
+    let ranked = head
+        .headers()
+        .filter_map(|(name, value)| Some((rank(name)?, value)));
+    let (_, value) = ranked.min_by_key(|(rank, _)| *rank)?;
     let id = value.get(..TRANSPORT_ID_BYTES_MAX).unwrap_or(value);
     Some(ShortText::lossy(id))
 }

@@ -31,17 +31,17 @@ use crate::worker::Worker;
 ///
 /// `last` where there is none, or that target's rejection.
 pub(super) async fn at_next_target(
-    replay: &Replay,
+    replay: &mut Replay,
     ctx: &mut Context,
     job: &mut Job,
     head: &RequestHead,
     last: Rejection,
 ) -> Result<Attempt, Rejection> {
-    let Some((snapshot, body)) = replay.parts() else {
+    let Some((snapshot, body, request)) = replay.parts() else {
         return Err(last);
     };
     let key = known(snapshot, head, &ctx.worker)?;
-    match job.next_target(ctx, key, (head, body)).await {
+    match job.next_target(ctx, key, (head, body), request).await {
         Ok(Some(attempt)) => Ok(attempt),
         // What was tried and failed says more than what could not be tried.
         Ok(None) | Err(Rejection::RateLimited(_)) => Err(last),
@@ -49,23 +49,27 @@ pub(super) async fn at_next_target(
     }
 }
 
-/// Prepares another attempt at the target of `before`, which ended with `last`.
+/// Prepares another attempt at the target of `before`, which ended with `last`: what was forwarded is
+/// sent again as it was.
 ///
 /// # Errors
 ///
 /// `last` where the request was not kept, or what is wrong with the target by now.
 pub(super) fn at_same_target(
-    replay: &Replay,
+    replay: &mut Replay,
     ctx: &mut Context,
     (job, before): (&Job, Attempt),
     head: &RequestHead,
     last: Rejection,
 ) -> Result<Attempt, Rejection> {
-    let Some((snapshot, body)) = replay.parts() else {
+    if !before.exchange.is_translated() {
+        return Ok(job.timed(ctx, before.exchange, before.route));
+    }
+    let Some((snapshot, body, request)) = replay.parts() else {
         return Err(last);
     };
     let key = known(snapshot, head, &ctx.worker)?;
-    job.attempt(ctx, key, before.route, (head, body))
+    job.attempt(ctx, key, before.route, (head, body), request)
 }
 
 /// The caller once more: nothing of it was kept beside the request's head.
@@ -97,8 +101,6 @@ pub(crate) struct Attempt {
     pub(super) clocks: Clocks,
     /// The way out and back.
     pub(super) exchange: Exchange,
-    /// The complete upstream request.
-    pub(super) request: Vec<u8>,
     pub(super) started: Instant,
     /// When the response head came.
     pub(super) answered: Option<Instant>,
@@ -119,7 +121,8 @@ impl Job {
         }
     }
 
-    /// Prepares an attempt at the next target whose limits admit the call; `None` where nobody needs
+    /// Prepares an attempt at the next target whose limits admit the call, and appends its request to
+    /// `request`; `None` where nobody needs
     /// to be asked, because the target cannot count tokens.
     ///
     /// # Errors
@@ -131,6 +134,7 @@ impl Job {
         ctx: &mut Context,
         key: &ApiKey,
         (head, body): (&RequestHead, &[u8]),
+        request: &mut Vec<u8>,
     ) -> Result<Option<Attempt>, Rejection> {
         self.target = None;
         let mut refused = None;
@@ -139,7 +143,10 @@ impl Job {
             ctx.record().target = Some(Arc::clone(&route.labels));
             match self.admit(&ctx.worker, key, &route).await? {
                 Ok(()) if Exchange::is_spared(&self.call, &route)? => return Ok(None),
-                Ok(()) => return self.attempt(ctx, key, route, (head, body)).map(Some),
+                Ok(()) => {
+                    let attempt = self.attempt(ctx, key, route, (head, body), request);
+                    return attempt.map(Some);
+                }
                 Err(by_target) => refused = Some(by_target),
             }
         }
@@ -183,13 +190,19 @@ impl Job {
         })
     }
 
-    /// Prepares an attempt at the target of `route`.
+    /// Whether anything but `first`'s request, sent again, may have to follow it.
+    pub(super) fn needs_call_again(&self, first: &Attempt) -> bool {
+        self.candidates.has_next() || first.exchange.is_translated()
+    }
+
+    /// Prepares an attempt at the target of `route`, and appends its request to `request`.
     fn attempt(
         &self,
         ctx: &mut Context,
         key: &ApiKey,
         route: Route,
         (head, body): (&RequestHead, &[u8]),
+        request: &mut Vec<u8>,
     ) -> Result<Attempt, Rejection> {
         let worker = Rc::clone(&ctx.worker);
         let record = ctx.record();
@@ -199,7 +212,6 @@ impl Job {
             record.group = Some(Arc::clone(&group.model.display_name));
             record.fallbacks = u16::try_from(self.candidates.given() - 1).unwrap_or(u16::MAX);
         }
-        let mut request = worker.buffers.take();
         let asker = Asker {
             head,
             key,
@@ -214,7 +226,14 @@ impl Job {
             created_unix_s: worker.unix_ms() / 1000,
             hex: worker.ids.hex(),
         };
-        let exchange = Exchange::begin(&outbound, body, seed, &mut request)?;
+        let exchange = Exchange::begin(&outbound, body, seed, request)?;
+        Ok(self.timed(ctx, exchange, route))
+    }
+
+    /// An attempt that begins now.
+    fn timed(&self, ctx: &Context, exchange: Exchange, route: Route) -> Attempt {
+        let worker = &ctx.worker;
+        let group = self.candidates.group();
         let group = group.map(|group| &**group.model);
         let upstream = &worker.settings.upstream;
         let clocks = Clocks::of(&route.target, group, upstream, self.call.stream);
@@ -227,16 +246,15 @@ impl Job {
         };
         let keeps_samples = worker.rows.keeps_samples();
         let in_flight = keeps_samples.then(|| InFlight::enter(&route.health));
-        Ok(Attempt {
+        Attempt {
             clocks,
             exchange,
-            request,
             started: now,
             answered: None,
             deadline,
             _in_flight: in_flight,
             route,
-        })
+        }
     }
 
     /// Notes how the target did.

@@ -114,14 +114,24 @@ async fn forward(
             return Err(rejection.into());
         }
     };
-    let first = job.next_target(ctx, key, (head, &body)).await;
-    let mut replay = Replay::of(snapshot, &body);
-    worker.buffers.give(body);
-    match first? {
-        Some(first) => attempts::run(ctx, &mut job, first, &mut replay, (head, client)).await,
-        // Its tokens are counted here: the target cannot.
-        None => token_count(ctx, &job.call, head, client).await,
+    let mut replay = Replay::new(&worker.buffers);
+    let first = job
+        .next_target(ctx, key, (head, &body), &mut replay.request)
+        .await;
+    if let Ok(Some(first)) = &first
+        && job.needs_call_again(first)
+    {
+        replay.keep(snapshot, &body);
     }
+    worker.buffers.give(body);
+    let outcome = match first {
+        Ok(Some(first)) => attempts::run(ctx, &mut job, first, &mut replay, (head, client)).await,
+        // Its tokens are counted here: the target cannot.
+        Ok(None) => token_count(ctx, &job.call, head, client).await,
+        Err(rejection) => Err(rejection.into()),
+    };
+    replay.give_up(&worker.buffers);
+    outcome
 }
 
 /// A length announced beyond the limit is refused before anything else is looked at.

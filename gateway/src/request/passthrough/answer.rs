@@ -91,7 +91,7 @@ async fn relay_events(
         clocks: &clocks,
         started: ctx.started,
         tally: &mut tally,
-        replay: &mut Replay::none(),
+        replay: &mut Replay::default(),
         held: Vec::new(),
         upstream_ended: false,
     };
