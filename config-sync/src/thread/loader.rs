@@ -19,8 +19,8 @@ use crate::status::{ConfigStatus, Origin, Update};
 
 /// Least time between two hashings after single changes.
 const HASH_PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The pause is at least so many times what hashing took: at most 2 % of a core.
-const HASH_PAUSE_FACTOR: u32 = 50;
+/// The pause is at least so many times what hashing took: at most 0.5 % of a core.
+const HASH_PAUSE_FACTOR: u32 = 200;
 
 /// The one writer of the configuration.
 pub(super) struct Loader {
