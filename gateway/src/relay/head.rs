@@ -58,28 +58,45 @@ impl Marks {
             tokens,
             concurrent,
         } = self.headroom;
-        for (what, room) in [
-            ("requests", requests),
-            ("tokens", tokens),
-            ("concurrent", concurrent),
-        ] {
+        for (lines, room) in [(REQUESTS, requests), (TOKENS, tokens)] {
             let Some(room) = room else { continue };
-            limit_header("limit", what, room.limit, "", out);
-            limit_header("remaining", what, room.remaining, "", out);
-            if what != "concurrent" {
-                limit_header("reset", what, room.reset_secs.into(), "s", out);
-            }
+            let numbers = [room.limit, room.remaining, room.reset_secs.into()];
+            limit_lines(&lines, &numbers, out);
+            out.extend_from_slice(b"s\r\n");
+        }
+        if let Some(room) = concurrent {
+            limit_lines(&CONCURRENT, &[room.limit, room.remaining], out);
+            out.extend_from_slice(b"\r\n");
         }
     }
 }
 
-fn limit_header(which: &str, what: &str, number: u64, unit: &str, out: &mut Vec<u8>) {
-    for text in ["x-ratelimit-", which, "-", what, ": "] {
-        out.extend_from_slice(text.as_bytes());
+/// What stands before each number of a limit: of the first line its name, of others the end of the
+/// line before them too.
+const REQUESTS: [&str; 3] = [
+    "x-ratelimit-limit-requests: ",
+    "\r\nx-ratelimit-remaining-requests: ",
+    "\r\nx-ratelimit-reset-requests: ",
+];
+const TOKENS: [&str; 3] = [
+    "x-ratelimit-limit-tokens: ",
+    "\r\nx-ratelimit-remaining-tokens: ",
+    "\r\nx-ratelimit-reset-tokens: ",
+];
+const CONCURRENT: [&str; 2] = [
+    "x-ratelimit-limit-concurrent: ",
+    "\r\nx-ratelimit-remaining-concurrent: ",
+];
+
+fn limit_lines<const LINES: usize>(
+    lines: &[&str; LINES],
+    numbers: &[u64; LINES],
+    out: &mut Vec<u8>,
+) {
+    for (line, number) in lines.iter().zip(numbers) {
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
     }
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    out.extend_from_slice(unit.as_bytes());
-    out.extend_from_slice(b"\r\n");
 }
 
 impl ResponseWriter {

@@ -175,14 +175,7 @@ async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Resul
 
 /// The id under which the provider logs this exchange.
 pub(super) fn transport_id(head: &ResponseHead) -> Option<ShortText> {
-    let rank = |name: &str| {
-        let mut known = TRANSPORT_IDS.iter();
-        known.position(|known| known.eq_ignore_ascii_case(name))
-    };
-    let ranked = head
-        .headers()
-        .filter_map(|(name, value)| Some((rank(name)?, value)));
-    let (_, value) = ranked.min_by_key(|(rank, _)| *rank)?;
+    let value = head.header_of(&TRANSPORT_IDS)?;
     let id = value.get(..TRANSPORT_ID_BYTES_MAX).unwrap_or(value);
     Some(ShortText::lossy(id))
 }

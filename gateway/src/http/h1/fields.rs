@@ -139,6 +139,20 @@ impl Fields {
             .map(move |line| line.value.slice(head))
     }
 
+    /// The first value of the first of `names` that has one, in one pass.
+    pub(super) fn first_of(&self, names: &[&str]) -> Option<&[u8]> {
+        let head = self.head();
+        let rank = |line: &Line| {
+            names.iter().position(|name| {
+                line.name.len() == name.len()
+                    && line.name.slice(head).eq_ignore_ascii_case(name.as_bytes())
+            })
+        };
+        let ranked = self.lines().filter_map(|line| Some((rank(&line)?, line)));
+        let (_, line) = ranked.min_by_key(|(rank, _)| *rank)?;
+        Some(line.value.slice(head))
+    }
+
     pub(super) fn first(&self, name: &str) -> Option<&[u8]> {
         self.all(name).next()
     }

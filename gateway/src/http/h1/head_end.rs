@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr_iter;
+
 use super::limits::Limits;
 
 /// CRLFs tolerated ahead of a request line: some clients send one after a body (RFC 9112 2.2).
@@ -68,23 +70,6 @@ impl Shape {
     }
 }
 
-/// Where the first LF of `bytes` is. By words: lines are short, vectors cost more to start.
-#[inline]
-fn next_lf(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let zero_at_lf = u64::from_le_bytes(*word) ^ (ONES * b'\n' as u64);
-        // The lowest mark is exact: a borrow can only mark bytes above a byte that is itself marked.
-        let marks = zero_at_lf.wrapping_sub(ONES) & !zero_at_lf & (ONES << 7);
-        if marks != 0 {
-            return Some(at * 8 + (marks.trailing_zeros() / 8) as usize);
-        }
-    }
-    let in_rest = rest.iter().position(|&byte| byte == b'\n')?;
-    Some(words.len() * 8 + in_rest)
-}
-
 impl HeadScanner {
     /// A scanner at the start of a head.
     pub fn new() -> Self {
@@ -110,8 +95,9 @@ impl HeadScanner {
     fn search(&mut self, buf: &[u8], shape: &Shape) -> Result<Option<Range<usize>>, ScanError> {
         let window = buf.get(..shape.head_max).unwrap_or(buf);
         self.check_start(window, shape)?;
-        while let Some(found) = next_lf(window.get(self.scanned..).unwrap_or_default()) {
-            let lf = self.scanned + found;
+        let from = self.scanned;
+        for found in memchr_iter(b'\n', window.get(from..).unwrap_or_default()) {
+            let lf = from + found;
             if self.line == self.start && lf - self.start > shape.line_max {
                 return Err(ScanError::StartLineTooLong);
             }

@@ -42,6 +42,11 @@ impl ResponseHead {
         self.fields.first(name)
     }
 
+    /// The first value of the first of `names` that has one; given in any case.
+    pub fn header_of(&self, names: &[&str]) -> Option<&[u8]> {
+        self.fields.first_of(names)
+    }
+
     /// Every value of `name`, given in any case, in order.
     pub fn header_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.fields.all(name)
