@@ -5,7 +5,7 @@
 //! completion ring, where a dropped read takes its bytes along.
 
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::pin::pin;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use monoio::net::TcpStream;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg};
 
 /// One TCP connection of this worker. A clone is another handle to the same socket, which closes
 /// with its last handle.
@@ -146,6 +146,28 @@ impl Socket {
     pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match send(self.fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => return Ok(count),
+                Err(Errno::AGAIN) => return Ok(0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Sends what the queue takes now of `slices`, in one call; `Ok(0)` where it is full.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::try_send`].
+    pub(crate) fn try_send_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        loop {
+            match sendmsg(
+                self.fd(),
+                slices,
+                &mut SendAncillaryBuffer::default(),
+                flags,
+            ) {
                 Ok(count) => return Ok(count),
                 Err(Errno::AGAIN) => return Ok(0),
                 Err(Errno::INTR) => {}

@@ -12,7 +12,7 @@ use monoio::time::Instant;
 use super::clocks::Clocks;
 use super::connect::connect;
 use super::failure::Failure;
-use super::tls::TlsSession;
+use super::tls;
 use super::transport::Transport;
 use crate::bridge::domain::Side;
 use crate::http::h1::{BodyReader, Limits, Method, ResponseHead, parse_response};
@@ -141,7 +141,7 @@ async fn open(worker: &Worker, destination: &Destination<'_>) -> Result<Transpor
         .trust
         .client_for(&base.host, destination.tls)
         .map_err(Failure::TlsSettings)?;
-    let session = TlsSession::connect(inflow, config, name, &worker.buffers)
+    let session = tls::connect(inflow, config, name, &worker.buffers)
         .await
         .map_err(Failure::Tls)?;
     worker.shard().connections(Side::Upstream, 1);

@@ -48,7 +48,7 @@ impl Transport {
     pub(crate) async fn fill(&mut self, inbox: &mut Inbox, buffers: &Buffers) -> io::Result<usize> {
         match &mut self.io {
             Io::Plain(inflow) => poll_fn(|cx| inflow.poll_fill(cx, inbox, buffers)).await,
-            Io::Tls(session) => session.fill(inbox, buffers).await,
+            Io::Tls(session) => poll_fn(|cx| session.poll_fill(cx, inbox, buffers)).await,
         }
     }
 

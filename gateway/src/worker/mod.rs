@@ -15,6 +15,7 @@ pub(crate) mod inflow;
 pub(crate) mod placement;
 pub(crate) mod run;
 pub(crate) mod task;
+pub(crate) mod tls;
 mod turnstile;
 
 pub(crate) use core::Worker;
