@@ -43,6 +43,7 @@ pub mod bridge;
 pub mod cold;
 
 mod sys;
+pub mod tls;
 mod worker;
 
 pub mod boot;

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::tls::Listeners;
 use super::{BootError, because};
 use crate::bridge::histogram::{Bounds, BucketSettings};
 use crate::bridge::{self, ColdBridge, WorkerBridge};
@@ -51,7 +52,7 @@ pub(super) fn options(
     status_listener: TcpListener,
     status: &ConfigStatus,
     engine: Engine,
-    log: &LogGuard,
+    (tls, log): (&Listeners, &LogGuard),
 ) -> Result<ColdOptions, BootError> {
     let observability = &settings.observability;
     let access_log = match observability.access_log {
@@ -64,6 +65,7 @@ pub(super) fn options(
     let prometheus = &observability.prometheus;
     Ok(ColdOptions {
         status_listener: Some(status_listener),
+        status_tls: tls.metrics.clone(),
         metrics_path: prometheus.enabled.then(|| prometheus.path.to_string()),
         metrics: MetricsOptions {
             buckets: buckets(settings),
@@ -72,6 +74,7 @@ pub(super) fn options(
             commit: option_env!("SLUICE_COMMIT").unwrap_or_default(),
             io_engine: engine.name(),
             start_unix_ms: unix_ms(),
+            tls: tls.all(),
         },
         access_log,
         client_types: observability.client_types.clone(),

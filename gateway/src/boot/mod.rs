@@ -4,6 +4,7 @@ mod cold;
 mod drain;
 mod resources;
 mod source;
+mod tls;
 mod workers;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::worker::placement::Placement;
 use config_sync::status::ConfigStatus;
 use drain::Drain;
 use source::Source;
+use tls::Listeners;
 use workers::Workers;
 
 /// How often the main thread looks whether every thread is still there.
@@ -60,6 +62,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         tracing::warn!("{warning}");
     }
     let trust = Arc::new(Trust::load(&settings.upstream.tls).map_err(BootError)?);
+    let tls = Listeners::load(&settings)?;
     let status = ConfigStatus::new(Source::kind(&settings));
     let (source, cell) = Source::start(&settings, &status)?;
     raise_descriptor_limit();
@@ -71,11 +74,24 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     let (status_listener, status_addr) = bind_status(&settings)?;
 
     let (bridges, cold_bridge) = cold::bridge(&settings, placement.cpus.len())?;
-    let (workers, ready) =
-        Workers::start(&settings, &placement, bridges, listeners, &trust, &cell)?;
+    let (workers, ready) = Workers::start(
+        &settings,
+        &placement,
+        bridges,
+        listeners,
+        &trust,
+        tls.proxy.as_ref(),
+        &cell,
+    )?;
     let views = cold_bridge.workers.clone();
     let signals = signals::listen().map_err(|error| because("signals", error))?;
-    let options = cold::options(&settings, status_listener, &status, ready.engine(), &log)?;
+    let options = cold::options(
+        &settings,
+        status_listener,
+        &status,
+        ready.engine(),
+        (&tls, &log),
+    )?;
     let cold = ColdThread::start(cold_bridge, options).map_err(|e| because("cold side", e))?;
     ready.go();
     say_started(&settings, &placement, &ready, status_addr);
@@ -89,6 +105,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         signals,
         source,
         status,
+        tls,
     };
     Ok(gateway.serve())
 }
@@ -103,18 +120,25 @@ struct Gateway {
     signals: std::sync::mpsc::Receiver<Signal>,
     source: Source,
     status: ConfigStatus,
+    tls: Listeners,
 }
 
 impl Gateway {
     fn serve(mut self) -> bool {
         loop {
             match self.signals.recv_timeout(LOOK_EVERY) {
-                Ok(Signal::Reload) => self.source.reload(&self.status),
+                Ok(Signal::Reload) => {
+                    self.tls.reload(true);
+                    self.source.reload(&self.status);
+                }
                 Ok(Signal::Stop(name)) => {
                     tracing::info!(signal = name, "draining");
                     break;
                 }
-                Err(RecvTimeoutError::Timeout) if self.is_whole() => self.source.look(&self.status),
+                Err(RecvTimeoutError::Timeout) if self.is_whole() => {
+                    self.tls.look();
+                    self.source.look(&self.status);
+                }
                 Err(_) => {
                     tracing::error!("a thread of the gateway has ended; the process follows");
                     drop(self.log);

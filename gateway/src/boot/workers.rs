@@ -11,6 +11,7 @@ use super::{BootError, because};
 use crate::bridge::WorkerBridge;
 use crate::http::h1;
 use crate::settings::{IoEngine, Settings};
+use crate::tls::listener::TlsListener;
 use crate::upstream::trust::Trust;
 use crate::worker::core::{WorkerParts, WorkerSettings};
 use crate::worker::engine::{Engine, EngineChoice, Ladder, Settled};
@@ -39,6 +40,7 @@ impl Workers {
         bridges: Vec<WorkerBridge>,
         listeners: Vec<TcpListener>,
         trust: &Arc<Trust>,
+        tls: Option<&Arc<TlsListener>>,
         cell: &SnapshotCell,
     ) -> Result<(Self, Ready), BootError> {
         let addr = local_addr(&listeners).map_err(|error| because("proxy.addr", error))?;
@@ -49,6 +51,7 @@ impl Workers {
             let parts = WorkerParts {
                 settings: Arc::clone(&shared),
                 trust: Arc::clone(trust),
+                tls: tls.cloned(),
                 snapshots: cell.reader(),
                 bridge,
             };

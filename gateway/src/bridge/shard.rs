@@ -17,6 +17,7 @@ use super::histogram::BucketSettings;
 use super::rare::Rare;
 use super::record::RequestRecord;
 use super::series::{Series, SeriesLabels, TargetSeries, target_identity};
+use crate::tls::handshakes::Handshakes;
 
 /// Most series of one worker. Worst case about 700 bytes each, 7 MB per worker; requests beyond
 /// it count in a series whose caller and model are `other`.
@@ -76,6 +77,8 @@ pub struct Counters {
     pub thread_id: Counter,
     /// Limits in the way, and fallbacks.
     pub rare: Rare,
+    /// Handshakes of the callers' listener.
+    pub handshakes: Handshakes,
     series: Mutex<Vec<Arc<Series>>>,
     targets: Mutex<Vec<Arc<TargetSeries>>>,
 }
@@ -291,6 +294,11 @@ impl WorkerShard {
     /// Counts one request refused for the length of its body.
     pub fn body_limit(&self, endpoint: &'static str, outcome: BodyLimitOutcome) {
         self.counters.body_limit[endpoint_slot(endpoint)][outcome as usize].add(1);
+    }
+
+    /// Handshakes, to be counted.
+    pub(crate) fn handshakes(&self) -> &Handshakes {
+        &self.counters.handshakes
     }
 
     /// Counts a panic that was caught.

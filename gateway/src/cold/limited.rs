@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::tls::{HANDSHAKE_MAX, Io};
+use crate::tls::listener::TlsListener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -27,12 +29,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub struct Limited {
     listener: TcpListener,
     slots: Arc<Semaphore>,
+    tls: Option<Arc<TlsListener>>,
 }
 
 impl Limited {
-    /// Limits `listener`.
-    pub fn new(listener: TcpListener) -> Self {
+    /// Limits `listener`, which speaks `tls` if there is any.
+    pub fn new(listener: TcpListener, tls: Option<Arc<TlsListener>>) -> Self {
         Self {
+            tls,
             listener,
             slots: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         }
@@ -53,7 +57,10 @@ impl axum::serve::Listener for Limited {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
-                    return (Connection::new(stream, slot), peer);
+                    return (
+                        Connection::new(Io::new(stream, self.tls.as_ref()), slot),
+                        peer,
+                    );
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
@@ -68,16 +75,20 @@ impl axum::serve::Listener for Limited {
 /// A connection that gives its slot back when it is closed.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    io: Io,
     deadline: Pin<Box<Sleep>>,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, slot: OwnedSemaphorePermit) -> Self {
-        let deadline = Box::pin(sleep_until(Instant::now() + IDLE_LIMIT));
+    fn new(io: Io, slot: OwnedSemaphorePermit) -> Self {
+        let limit = match io {
+            Io::Plain(_) => IDLE_LIMIT,
+            Io::Tls(_) => HANDSHAKE_MAX,
+        };
+        let deadline = Box::pin(sleep_until(Instant::now() + limit));
         Self {
-            stream,
+            io,
             deadline,
             _slot: slot,
         }
@@ -94,7 +105,10 @@ impl Connection {
             return progress;
         }
         match self.deadline.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Ready(()) => {
+                self.io.timed_out();
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
@@ -106,7 +120,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(context, buf);
+        let read = self.io.poll_read(context, buf);
         self.watch(context, read)
     }
 }
@@ -117,16 +131,16 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let written = self.io.poll_write(context, bytes);
         self.watch(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.io.poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        self.io.poll_shutdown(context)
     }
 }
 
@@ -134,6 +148,7 @@ impl AsyncWrite for Connection {
 mod tests {
     use super::*;
     use axum::serve::Listener;
+    use tokio::net::TcpStream;
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread()
@@ -147,7 +162,7 @@ mod tests {
         runtime().block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let addr = listener.local_addr().unwrap();
-            let mut limited = Limited::new(listener);
+            let mut limited = Limited::new(listener, None);
             let mut held = Vec::new();
             let mut clients = Vec::new();
             for _ in 0..CONNECTIONS_MAX {
@@ -168,7 +183,7 @@ mod tests {
         runtime().block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let addr = listener.local_addr().unwrap();
-            let mut limited = Limited::new(listener);
+            let mut limited = Limited::new(listener, None);
             let _client = TcpStream::connect(addr).await.unwrap();
             let (mut connection, _) = limited.accept().await;
             connection.deadline.as_mut().reset(Instant::now());

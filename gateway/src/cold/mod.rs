@@ -15,5 +15,6 @@ pub mod rotate;
 pub mod runtime;
 pub mod signals;
 pub mod status;
+pub mod tls;
 pub mod watchdog;
 pub mod writer;

@@ -24,6 +24,7 @@ use crate::bridge::health::HealthTable;
 use crate::bridge::limits::LimitTable;
 use crate::bridge::{ColdBridge, WorkerView};
 use crate::client_type::ClientTypes;
+use crate::tls::listener::TlsListener;
 use config_sync::status::ConfigStatus;
 
 /// Blocking threads at most: lookups, and scrapes.
@@ -39,6 +40,8 @@ const SWEEP_EVERY_LOOKS: u32 = 128;
 pub struct ColdOptions {
     /// The metrics and status listener, already bound; none when it is not wanted.
     pub status_listener: Option<TcpListener>,
+    /// Its TLS; none: it speaks plain HTTP.
+    pub status_tls: Option<Arc<TlsListener>>,
     /// Path of the scrape, with its leading slash; none answers 404 there.
     pub metrics_path: Option<String>,
     /// What a scrape shows.
@@ -100,7 +103,8 @@ impl ColdThread {
             buckets: Arc::clone(&bridge.buckets),
         };
         let (stop, stopped) = oneshot::channel();
-        let listener = options.status_listener;
+        let tls = options.status_tls;
+        let listener = options.status_listener.map(|listener| (listener, tls));
         let shared = options.limits;
         let thread = std::thread::Builder::new()
             .name("sluice-cold".to_owned())
@@ -126,6 +130,9 @@ impl ColdThread {
         self.thread.is_finished()
     }
 }
+
+/// Where the status listener is bound, and its TLS.
+type StatusListener = (TcpListener, Option<Arc<TlsListener>>);
 
 /// What the ticking task owns.
 struct Side {
@@ -165,7 +172,7 @@ impl Loss {
 
 async fn run(
     bridge: ColdBridge,
-    (status, listener): (Status, Option<TcpListener>),
+    (status, listener): (Status, Option<StatusListener>),
     shared: Option<Arc<RedisLimits>>,
     mut side: Side,
     mut stopped: oneshot::Receiver<()>,
@@ -191,9 +198,9 @@ async fn run(
             tracing::error!(%error, "name resolution has stopped");
         }
     });
-    if let Some(listener) = listener {
+    if let Some((listener, tls)) = listener {
         tokio::spawn(async move {
-            if let Err(error) = status.serve(listener).await {
+            if let Err(error) = status.serve(listener, tls).await {
                 tracing::error!(%error, "the status listener has stopped");
             }
         });
@@ -278,12 +285,14 @@ mod tests {
                 commit: "",
                 io_engine: "epoll",
                 start_unix_ms: 0,
+                tls: Vec::new(),
             },
             access_log,
             client_types: ClientTypes::default(),
             config: ConfigStatus::new("file"),
             limits: None,
             log: None,
+            status_tls: None,
         }
     }
 

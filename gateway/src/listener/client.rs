@@ -15,6 +15,7 @@ use monoio::time::Instant;
 
 use super::wire::Wire;
 use crate::http::h1::{BodyLength, BodyReader, HeadError, HeadScanner, RequestHead, write};
+use crate::short_text::ShortText;
 use crate::worker::Worker;
 use crate::worker::alarm::{Alarm, Elapsed};
 use crate::worker::buffers::BUFFER_BYTES;
@@ -108,6 +109,11 @@ impl Client {
     /// The address of the other end.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The verified name of the client, where it showed a certificate.
+    pub(crate) fn identity(&self) -> Option<&ShortText> {
+        self.wire.identity()
     }
 
     /// Body bytes of the current request read so far.
@@ -309,7 +315,7 @@ impl Client {
                 }
             };
             bytes = &bytes[sent..];
-            if bytes.is_empty() {
+            if bytes.is_empty() && !self.wire.has_unsent() {
                 return Ok(());
             }
             let deadline = self.worker.tick() + SEND_STALL;
@@ -367,6 +373,13 @@ impl Client {
             }
         }
         true
+    }
+
+    /// Ends an idle connection in order.
+    pub(crate) fn close(&mut self) {
+        if !self.gone {
+            self.wire.close();
+        }
     }
 
     /// Ends the connection so that the client can still read what was sent: a socket closed with

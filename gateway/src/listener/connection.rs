@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::Open;
 use super::client::{Client, Next};
-use super::wire::Wire;
+use super::handshake;
 use crate::rejection::Rejection;
 use crate::request;
 use crate::sys::Socket;
@@ -19,14 +19,22 @@ const SLOW_HEAD: Rejection = Rejection::Head {
 
 /// Tells a connection beyond the limit that there is no room for it.
 pub(crate) async fn turn_away(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr) {
-    let mut client = Client::new(Rc::clone(worker), Wire::plain(socket), peer);
+    let Some(wire) = handshake::open(worker, socket, peer).await else {
+        return;
+    };
+    let mut client = Client::new(Rc::clone(worker), wire, peer);
     request::refuse(worker, &Rejection::Overloaded, &mut client).await;
     client.linger().await;
 }
 
 /// Serves one connection to its end.
 pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, open: &Open) {
-    let mut client = Client::new(Rc::clone(worker), Wire::plain(socket), peer);
+    let Some(wire) = handshake::open(worker, socket, peer).await else {
+        return;
+    };
+    // Each protocol that `tls::material` offers has its loop here; this one is HTTP/1.1's.
+    debug_assert!(wire.alpn().is_none_or(|protocol| protocol == b"http/1.1"));
+    let mut client = Client::new(Rc::clone(worker), wire, peer);
     loop {
         let next = client.next_head().await;
         open.set_busy(true);
@@ -41,7 +49,10 @@ pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, o
                 request::refuse(worker, &SLOW_HEAD, &mut client).await;
                 false
             }
-            Next::Closed => return,
+            Next::Closed => {
+                client.close();
+                return;
+            }
         };
         open.set_busy(false);
         if !kept || worker.phase.get() >= Phase::Closing {

@@ -3,6 +3,7 @@
 pub(crate) mod bind;
 pub(crate) mod client;
 mod connection;
+pub(crate) mod handshake;
 pub(crate) mod wire;
 
 use std::cell::Cell;

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::io;
 use std::task::{Context, Poll};
 
+use super::handshake::Secured;
+use crate::short_text::ShortText;
 use crate::sys::Socket;
 use crate::worker::buffers::Buffers;
 use crate::worker::inbox::Inbox;
@@ -14,6 +16,8 @@ use crate::worker::inflow::Inflow;
 pub(crate) enum Wire {
     /// A TCP connection in the clear.
     Plain(Inflow),
+    /// TLS, its handshake done.
+    Tls(Box<Secured>),
 }
 
 impl Wire {
@@ -22,11 +26,27 @@ impl Wire {
         Self::Plain(Inflow::new(socket))
     }
 
+    /// The protocol that the client has agreed to in the handshake; `None` where it was not asked.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(secured) => secured.session.connection().alpn_protocol(),
+        }
+    }
+
+    /// The verified name of the client, where it showed a certificate.
+    pub(crate) fn identity(&self) -> Option<&ShortText> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(secured) => secured.identity.as_ref(),
+        }
+    }
+
     /// Appends what arrives to `inbox`; 0 is the end of the stream. Loses nothing when dropped.
     ///
     /// # Errors
     ///
-    /// Those of `recv(2)`.
+    /// Those of `recv(2)`; for TLS also `InvalidData` for a broken record.
     pub(crate) fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
@@ -35,6 +55,13 @@ impl Wire {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(inflow) => inflow.poll_fill(cx, inbox, buffers),
+            Self::Tls(secured) => match secured.session.poll_fill(cx, inbox, buffers) {
+                // Heads and bodies say themselves where they end: many clients just close.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    Poll::Ready(Ok(0))
+                }
+                filled => filled,
+            },
         }
     }
 
@@ -47,21 +74,42 @@ impl Wire {
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(inflow) => inflow.socket().try_send(bytes),
+            Self::Tls(secured) => secured.session.try_send(bytes),
+        }
+    }
+
+    /// Whether bytes that were taken wait for room: wait with [`Wire::writable`] and send on, with
+    /// no bytes if there are none.
+    pub(crate) fn has_unsent(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(secured) => secured.session.has_unsent(),
         }
     }
 
     /// Resolves once there is room to send, or the wire failed. Borrows nothing, so that bytes can be
     /// read meanwhile.
     pub(crate) fn writable(&self) -> impl Future<Output = io::Result<()>> + use<> {
-        match self {
-            Self::Plain(inflow) => inflow.socket().writable(),
-        }
+        self.socket().writable()
     }
 
     /// Sends the end of the stream, so that the client reads what was sent before it.
     pub(crate) fn shutdown_write(&mut self) {
+        self.close();
+        self.socket().shutdown_write();
+    }
+
+    /// Says that nothing more comes, where the wire has a way to say it; the socket closes with it.
+    pub(crate) fn close(&mut self) {
+        if let Self::Tls(secured) = self {
+            secured.session.close();
+        }
+    }
+
+    fn socket(&self) -> &Socket {
         match self {
-            Self::Plain(inflow) => inflow.socket().shutdown_write(),
+            Self::Plain(inflow) => inflow.socket(),
+            Self::Tls(secured) => secured.session.socket(),
         }
     }
 }

@@ -172,9 +172,10 @@ fn check_caller<'s>(
     let record = ctx.record();
     record.passthrough_route = Some(Arc::clone(&document.name));
     let identity = document.identity_header.as_deref();
-    record.client_identity = identity
-        .and_then(|name| head.header(name))
-        .map(identity_text);
+    // A route that trusts a header for it says so; else the certificate's name stands.
+    if let Some(named) = identity.and_then(|name| head.header(name)) {
+        record.client_identity = Some(identity_text(named));
+    }
     if !is_confined(path) {
         return Err(Rejection::UnconfinedPath);
     }

@@ -55,6 +55,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, head: RequestHead, client: &mut C
         path,
     };
     let mut ctx = Context::new(worker, &head, id, client.peer(), &place);
+    ctx.record().client_identity = client.identity().cloned();
     let outcome = match passage {
         Some(passage) => Box::pin(passage.forward(&mut ctx, &head, path, client)).await,
         None => forward(&mut ctx, &head, &routed, client).await,

@@ -25,7 +25,7 @@ pub use source::{
     EtcdEndpoint, EtcdLogin, EtcdSettings, EtcdTls, ManagedSettings, Material, SourceSettings,
     Transport,
 };
-pub use tls::{Identity, ListenerTls, TrustSettings};
+pub use tls::{ClientCa, ClientVerify, Identity, ListenerTls, TlsVersion, TrustSettings};
 
 use super::field::{Context, flag};
 

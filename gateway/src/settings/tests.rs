@@ -250,7 +250,7 @@ fn features_of_later_versions_are_refused_only_when_switched_on() {
     let on = [
         (
             "proxy: {addr: '0.0.0.0:1', tls: {dynamic: true}}",
-            "proxy.tls",
+            "proxy.tls.dynamic",
         ),
         (
             "observability: {metrics: {otlp: {enabled: true}}}",
@@ -264,7 +264,7 @@ fn features_of_later_versions_are_refused_only_when_switched_on() {
     ];
     for (text, path) in on {
         let base = match path {
-            "proxy.tls" => "resources_file: /r.yaml\n",
+            "proxy.tls.dynamic" => "resources_file: /r.yaml\n",
             _ => MINIMAL,
         };
         let got = problems_of(load_yaml(&format!("{base}{text}\n"), &[]));
@@ -304,7 +304,7 @@ fn keys_without_an_effect_are_warned_about_once_where_they_are_written() {
 }
 
 #[test]
-fn tls_of_listeners_is_refused_until_it_is_served() {
+fn tls_of_a_listener_is_refused_until_it_is_served() {
     let dir = tempfile::tempdir().expect("a directory");
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -319,9 +319,8 @@ fn tls_of_listeners_is_refused_until_it_is_served() {
     let got = problems_of(minimal_and(&admin, &[]));
     assert_eq!(got, ["admin.tls: not supported by this version"]);
     let metrics = format!("observability: {{metrics: {{prometheus: {{tls: {tls}}}}}}}");
-    let got = problems_of(minimal_and(&metrics, &[]));
-    let want = "observability.metrics.prometheus.tls: not supported by this version";
-    assert_eq!(got, [want]);
+    let (settings, _) = minimal_and(&metrics, &[]).expect("valid");
+    assert!(settings.observability.prometheus.tls.is_some());
 }
 
 #[test]
@@ -532,11 +531,17 @@ fn every_sequence_key_is_settable_from_the_environment() {
         ),
     ]
     .into();
+    let dir = tempfile::tempdir().expect("a directory");
+    let pair = crate::tls::files::tests::write(dir.path(), "listed", &["a.test"]);
+    let pairs = json!([{"cert_file": pair.cert_file, "key_file": pair.key_file}]).to_string();
     let sequence = |shape| !env::is_scalar(shape);
     for (path, _) in KEYS.iter().filter(|(_, shape)| sequence(*shape)) {
-        let (text, want) = samples
-            .get(path)
-            .unwrap_or_else(|| panic!("a sample for {path}"));
+        let (text, want) = match path.ends_with(".tls.certificates") {
+            true => (pairs.as_str(), "listed.crt"),
+            false => *samples
+                .get(path)
+                .unwrap_or_else(|| panic!("a sample for {path}")),
+        };
         // What the key needs beside it, to show up in the settings.
         let beside = match path.rsplit_once('.') {
             Some((block, "nodes")) => vec![(format!("{block}.mode"), "cluster")],
@@ -553,7 +558,7 @@ fn every_sequence_key_is_settable_from_the_environment() {
             .collect();
         env.insert(variable("ratelimit.backend"), "redis".into());
         env.insert(variable("proxy.addr"), "0.0.0.0:1".into());
-        env.insert(variable(path), (*text).to_owned());
+        env.insert(variable(path), text.to_owned());
         let problems = Problems::default();
         let mut tree = Value::Null;
         merge(&mut tree, &env, &problems);

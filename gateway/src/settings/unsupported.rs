@@ -15,12 +15,11 @@ const REFUSED: &[(&str, IsOn)] = &[
     ("managed.enabled", |s| {
         matches!(s.source, SourceSettings::Managed(_))
     }),
-    ("proxy.tls", |s| s.proxy.tls.is_some()),
+    ("proxy.tls.dynamic", |s| {
+        s.proxy.tls.as_ref().is_some_and(|tls| tls.dynamic)
+    }),
     ("admin.tls", |s| {
         s.admin.as_ref().is_some_and(|admin| admin.tls.is_some())
-    }),
-    ("observability.metrics.prometheus.tls", |s| {
-        s.observability.prometheus.tls.is_some()
     }),
     ("observability.metrics.prometheus.bearer_token_file", |s| {
         s.observability.prometheus.bearer_token_file.is_some()

@@ -25,6 +25,7 @@ use crate::request_id::RequestIds;
 use crate::rewrite::Rewrites;
 use crate::route::{RetryBudget, Rows};
 use crate::settings::{OnRedisFailure, UpstreamSettings};
+use crate::tls::listener::TlsListener;
 use crate::upstream::names::Names;
 use crate::upstream::pool::{IDLE_PER_HOST_DEFAULT, Pool};
 use crate::upstream::trust::Trust;
@@ -82,6 +83,8 @@ pub(crate) struct Worker {
     pub buffers: Buffers,
     pub pool: Pool,
     pub trust: Arc<Trust>,
+    /// TLS of the callers' listener; none: it speaks plain HTTP.
+    pub tls: Option<Arc<TlsListener>>,
     pub names: Names,
     pub rows: Rows,
     pub buckets: Buckets,
@@ -105,6 +108,7 @@ pub(crate) struct Worker {
 pub(crate) struct WorkerParts {
     pub settings: Arc<WorkerSettings>,
     pub trust: Arc<Trust>,
+    pub tls: Option<Arc<TlsListener>>,
     pub bridge: WorkerBridge,
     pub snapshots: SnapshotReader,
 }
@@ -124,6 +128,7 @@ impl Worker {
             settings: parts.settings,
             buffers: Buffers::default(),
             trust: parts.trust,
+            tls: parts.tls,
             names: Names::default(),
             rows: Rows::new(Arc::clone(&parts.bridge.health)),
             buckets: Buckets::new(Arc::clone(&parts.bridge.buckets)),

@@ -127,14 +127,19 @@ where
     ///
     /// Those of `send(2)`.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.flush_some()?;
-        if self.has_unsent() {
-            return Ok(0);
+        let mut taken = 0;
+        loop {
+            self.flush_some()?;
+            if self.has_unsent() || taken == bytes.len() {
+                return Ok(taken);
+            }
+            let rest = &bytes[taken..];
+            let chunk = &rest[..rest.len().min(SEND_CHUNK_BYTES)];
+            match self.connection.writer().write(chunk)? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => taken += count,
+            }
         }
-        let chunk = &bytes[..bytes.len().min(SEND_CHUNK_BYTES)];
-        let taken = self.connection.writer().write(chunk)?;
-        self.flush_some()?;
-        Ok(taken)
     }
 
     /// Whether records wait for room in the socket: wait until it is writable, and

@@ -120,6 +120,10 @@ families! {
     CORE_KEEP_ALIVES Counter "runtime_core_keep_alive_comments_total" ["core"] "Comments sent to keep a silent stream open.";
     CORE_DROPPED Counter "runtime_core_dropped_total" ["core, queue"] "Messages dropped because a queue was full.";
     CORE_OVERFLOW Counter "runtime_core_series_overflow_total" ["core"] "Label sets counted as other because of the cap.";
+    TLS_HANDSHAKES Counter "tls_handshakes_total" ["listener, version, resumed"] "TLS handshakes done.";
+    TLS_FAILURES Counter "tls_handshake_failures_total" ["listener, reason"] "TLS handshakes that failed.";
+    TLS_NOT_AFTER Gauge "tls_certificate_not_after_seconds" ["listener, sni"] "When the certificate for a name expires, Unix time.";
+    TLS_RELOADS Counter "tls_certificate_reloads_total" ["listener, result"] "Changed certificate files taken or refused.";
     IO_ENGINE Gauge "runtime_io_engine_info" ["engine"] "The I/O engine of the workers.";
     BUILD Gauge "build_info" ["version, commit"] "What is running.";
     PROCESS_CPU Counter "process_cpu_seconds_total" [""] "User and system CPU time.";

@@ -8,6 +8,7 @@ mod rare;
 pub mod requests;
 pub mod runtime;
 pub mod text;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::bridge::WorkerView;
 use crate::bridge::health::HealthTable;
 use crate::bridge::histogram::BucketSettings;
+use crate::tls::listener::TlsListener;
 use config_sync::status::ConfigStatus;
 use families as f;
 use groups::render;
@@ -34,6 +36,8 @@ pub struct MetricsOptions {
     pub io_engine: &'static str,
     /// Unix milliseconds of the start.
     pub start_unix_ms: u64,
+    /// The listeners that speak TLS.
+    pub tls: Vec<Arc<TlsListener>>,
 }
 
 /// Which labels of the caller the detailed families show.
@@ -124,6 +128,7 @@ impl Scrape {
         runtime::render(&self.workers, &mut out);
         rare::render(&self.workers, &mut out);
         rare::render_states(&self.workers, &self.health, &mut out);
+        tls::render(&self.workers, &self.options.tls, &mut out);
         self.render_busy(&mut out);
         config::render_config(&self.config.view(), &mut out);
         let engine = render([("engine", self.options.io_engine)]);

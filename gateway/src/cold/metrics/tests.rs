@@ -14,6 +14,7 @@ fn scrape(workers: u16) -> (Vec<WorkerBridge>, Scrape) {
         commit: "abc",
         io_engine: "epoll",
         start_unix_ms: 1_000,
+        tls: Vec::new(),
     };
     let busy: BusyRatios = (0..workers).map(|_| AtomicU64::new(0)).collect();
     (

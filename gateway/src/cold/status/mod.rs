@@ -1,6 +1,7 @@
 //! The metrics and status listener. [cold]
 //!
-//! Plain HTTP on a socket of its own, without authentication: bind it where only operators reach.
+//! A socket of its own; whom it answers is decided by where it is bound, and by the certificates that
+//! its TLS asks for.
 
 pub mod view;
 
@@ -24,6 +25,7 @@ use super::metrics::Scrape;
 use super::watchdog::unix_ms;
 use crate::bridge::WorkerView;
 use crate::bridge::health::HealthTable;
+use crate::tls::listener::TlsListener;
 use config_sync::status::ConfigStatus;
 
 /// Scrapes at a time; more are answered 503. One renders, one may wait.
@@ -89,9 +91,13 @@ impl Status {
     /// # Errors
     ///
     /// When the listener cannot be handed to the runtime.
-    pub async fn serve(self, listener: StdTcpListener) -> std::io::Result<()> {
+    pub async fn serve(
+        self,
+        listener: StdTcpListener,
+        tls: Option<Arc<TlsListener>>,
+    ) -> std::io::Result<()> {
         listener.set_nonblocking(true)?;
-        let listener = Limited::new(TcpListener::from_std(listener)?);
+        let listener = Limited::new(TcpListener::from_std(listener)?, tls);
         let app = Router::new().fallback(answer).with_state(self);
         axum::serve(listener, app).await
     }

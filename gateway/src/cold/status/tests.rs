@@ -20,6 +20,7 @@ fn start(metrics_path: Option<&str>) -> (SocketAddr, Vec<WorkerBridge>, ConfigSt
         commit: "",
         io_engine: "epoll",
         start_unix_ms: 1_000,
+        tls: Vec::new(),
     };
     let config = ConfigStatus::new("file");
     let busy: BusyRatios = std::iter::empty().collect();
@@ -37,7 +38,7 @@ fn start(metrics_path: Option<&str>) -> (SocketAddr, Vec<WorkerBridge>, ConfigSt
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(status.serve(listener))
+        runtime.block_on(status.serve(listener, None))
     });
     (addr, workers, config)
 }

@@ -72,7 +72,7 @@ pub(super) fn admin(
         writes_enabled: flag(&block, "writes_enabled", true),
         playground_enabled: flag(&block, "playground_enabled", true),
         audit_log_file: path(&block, "audit_log_file"),
-        tls: listener(&block, false),
+        tls: listener(&block, false, context),
     };
     if bound {
         settings.addr = addr(&block, "addr").unwrap_or(settings.addr);

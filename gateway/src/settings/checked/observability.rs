@@ -145,7 +145,7 @@ pub(super) fn observability(
         access_log_output: output(&block, "access_log_output").unwrap_or(Output::Stdout),
         access_log_rotate_bytes: rotate_bytes(&block),
         access_log_keep: small(&block, "access_log_keep", 5, (0, KEEP_MAX)),
-        prometheus: prometheus(&metrics),
+        prometheus: prometheus(&metrics, context),
         client_types: client_types(&metrics, problems),
         buckets: buckets(&metrics, problems),
         metrics_otlp: metrics_otlp(&metrics),
@@ -202,14 +202,14 @@ fn rotate_bytes(block: &Fields<'_>) -> Option<NonZeroU64> {
     NonZeroU64::new(bytes)
 }
 
-fn prometheus(metrics: &Fields<'_>) -> PrometheusSettings {
+fn prometheus(metrics: &Fields<'_>, context: &Context<'_>) -> PrometheusSettings {
     let block = metrics.take_block("prometheus");
     let default_addr = || SocketAddr::from((Ipv4Addr::UNSPECIFIED, 9090));
     let settings = PrometheusSettings {
         enabled: flag(&block, "enabled", true),
         path: metrics_path(&block),
         addr: addr(&block, "addr").unwrap_or_else(default_addr),
-        tls: listener(&block, false),
+        tls: listener(&block, false, context),
         bearer_token_file: token_file(&block),
     };
     block.finish();

@@ -93,7 +93,7 @@ pub(super) fn proxy(
         addr: addr(&block, "addr").unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
         json_body_bytes_max,
         multipart_body_bytes_max,
-        tls: listener(&block, true),
+        tls: listener(&block, true, context),
         real_ip: real_ip(&block),
         request_id_headers: request_id_headers(&block),
         workers: workers(&block, context),

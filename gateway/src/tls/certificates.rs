@@ -1,0 +1,105 @@
+//! Which certificate answers a client. [pure]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::files::Pair;
+
+/// The pairs of a listener, found by the name that a client asks for.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    pairs: Vec<Arc<CertifiedKey>>,
+    exact: HashMap<Box<str>, Vec<usize>>,
+    /// By what follows the first label.
+    wildcard: HashMap<Box<str>, Vec<usize>>,
+    /// For clients that ask for no name, or for one that no pair has: the first pair, and those
+    /// with a name of it, for clients of other algorithms.
+    fallback: Vec<usize>,
+}
+
+impl Certificates {
+    /// Answers with `pairs`, of which the first is the fallback.
+    pub(crate) fn new(pairs: &[Pair]) -> Self {
+        let (mut exact, mut wildcard) = <(HashMap<_, Vec<_>>, HashMap<_, Vec<_>>)>::default();
+        for (index, pair) in pairs.iter().enumerate() {
+            for name in &pair.facts.names {
+                let (map, key) = match name.strip_prefix("*.") {
+                    Some(rest) => (&mut wildcard, rest.into()),
+                    None => (&mut exact, name.clone()),
+                };
+                map.entry(key).or_default().push(index);
+            }
+        }
+        let names = |pair: &Pair| pair.facts.names.clone();
+        let first = pairs.first().map(names).unwrap_or_default();
+        let alike = |pair: &Pair| pair.facts.names.iter().any(|name| first.contains(name));
+        let fallback = pairs.iter().enumerate();
+        Self {
+            fallback: fallback
+                .filter(|(index, pair)| *index == 0 || alike(pair))
+                .map(|(index, _)| index)
+                .collect(),
+            pairs: pairs.iter().map(|pair| Arc::clone(&pair.key)).collect(),
+            exact,
+            wildcard,
+        }
+    }
+
+    /// Those for `name`, of which any will do: an exact name goes before a wildcard.
+    fn for_name(&self, name: Option<&str>) -> &[usize] {
+        let Some(name) = name.map(str::to_ascii_lowercase) else {
+            return &self.fallback;
+        };
+        let parent = || self.wildcard.get(name.split_once('.')?.1);
+        let found = self.exact.get(&*name).or_else(parent);
+        found.unwrap_or(&self.fallback)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let candidates = self.for_name(hello.server_name());
+        let schemes = hello.signature_schemes();
+        let can_sign = |index: &&usize| {
+            let pair = &self.pairs[**index];
+            pair.key.choose_scheme(schemes).is_some()
+        };
+        let fit = candidates.iter().find(can_sign);
+        let chosen = fit.or(candidates.first())?;
+        Some(Arc::clone(&self.pairs[*chosen]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::files::tests::pair_for;
+
+    #[test]
+    fn an_exact_name_goes_before_a_wildcard_and_the_first_pair_answers_the_rest() {
+        let pairs = [
+            pair_for(&["main.test"]),
+            pair_for(&["*.ai.test"]),
+            pair_for(&["one.ai.test", "two.test"]),
+            pair_for(&["main.test", "old.test"]),
+        ];
+        let certificates = Certificates::new(&pairs);
+        let cases = [
+            (None, vec![0, 3]),
+            (Some("main.test"), vec![0, 3]),
+            (Some("MAIN.test"), vec![0, 3]),
+            (Some("old.test"), vec![3]),
+            (Some("one.ai.test"), vec![2]),
+            (Some("two.ai.test"), vec![1]),
+            (Some("a.two.ai.test"), vec![0, 3]),
+            (Some("ai.test"), vec![0, 3]),
+            (Some("elsewhere.test"), vec![0, 3]),
+        ];
+        for (name, want) in cases {
+            assert_eq!(certificates.for_name(name), want, "{name:?}");
+        }
+    }
+}

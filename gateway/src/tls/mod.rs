@@ -1,0 +1,14 @@
+//! TLS of the gateway's own listeners: what they present, ask for and count. [bridge]
+//!
+//! ```text
+//! files -> Material (one rustls configuration) -> TlsListener (swapped whole) -> every handshake
+//! ```
+//!
+//! Handshakes themselves run where the connection lives: on a worker, or on the cold side.
+
+pub(crate) mod certificates;
+pub(crate) mod facts;
+pub(crate) mod files;
+pub mod handshakes;
+pub mod listener;
+pub(crate) mod material;
