@@ -95,11 +95,14 @@ class Mock(Process):
 class Gateway(Process):
     """`sluice`, configured as gateway/tests/support/gateway.rs does it."""
 
-    def __init__(self, engine, mock, directory):
+    def __init__(self, engine, mock, directory, tls=None):
         resources = directory / "resources.yaml"
         resources.write_text(yaml.safe_dump(resources_of(mock.addr)))
         config = directory / "config.yaml"
-        config.write_text(yaml.safe_dump(config_of(engine, resources, directory)))
+        written = config_of(engine, resources, directory)
+        if tls:
+            written["proxy"]["tls"] = tls
+        config.write_text(yaml.safe_dump(written))
         env = {k: v for k, v in os.environ.items() if k not in ("RUST_LOG", "SLUICE_LOG")}
         env |= {"CALLER_KEY": CALLER_KEY, "UPSTREAM_KEY": UPSTREAM_KEY}
         words = [program("sluice"), "--config", str(config)]
@@ -107,7 +110,7 @@ class Gateway(Process):
         serving = wait_for("the gateway to serve", self._serving)
         self.addr, self.status_addr = serving["addr"], serving["metrics"]
         assert serving["io_engine"] == engine
-        self.base_url = f"http://{self.addr}/v1"
+        self.base_url = f"{'https' if tls else 'http'}://{self.addr}/v1"
 
     def _serving(self):
         if self.has_ended():

@@ -14,6 +14,7 @@ pub mod raw;
 pub mod scripted;
 pub mod store;
 pub mod tls;
+pub mod tls_client;
 pub mod validate;
 
 pub use black_hole::BlackHole;

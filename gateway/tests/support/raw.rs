@@ -2,6 +2,10 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
 use super::PATIENCE;
 
@@ -9,6 +13,7 @@ use super::PATIENCE;
 #[derive(Debug)]
 pub struct Raw {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     /// Read and not yet taken.
     inbox: Vec<u8>,
 }
@@ -56,7 +61,58 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
+            tls: None,
             inbox: Vec::new(),
+        }
+    }
+
+    /// Connects and shakes hands with the server called `name`.
+    ///
+    /// With TLS 1.3 a server may still refuse the client's certificate afterwards: the next read
+    /// tells.
+    pub fn secure(
+        addr: SocketAddr,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<Self> {
+        let mut raw = Self::connect(addr);
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let mut tls = ClientConnection::new(Arc::clone(config), name).expect("a session");
+        tls.complete_io(&mut raw.stream)?;
+        raw.tls = Some(Box::new(tls));
+        Ok(raw)
+    }
+
+    /// The session, where there is one.
+    pub fn session(&self) -> &ClientConnection {
+        self.tls.as_ref().expect("a secure connection")
+    }
+
+    /// Says in TLS that nothing more comes, and leaves the socket as it is.
+    pub fn close_notify(&mut self) {
+        let tls = self.tls.as_mut().expect("a secure connection");
+        tls.send_close_notify();
+        while tls.wants_write() {
+            tls.write_tls(&mut self.stream)
+                .expect("the server takes bytes");
+        }
+    }
+
+    fn read_some(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match &mut self.tls {
+            None => self.stream.read(buffer),
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(buffer),
+        }
+    }
+
+    fn write_whole(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match &mut self.tls {
+            None => self.stream.write_all(bytes),
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(&mut **tls, &mut self.stream);
+                stream.write_all(bytes)?;
+                stream.flush()
+            }
         }
     }
 
@@ -73,14 +129,12 @@ impl Raw {
 
     /// Sends all of `bytes`.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.stream
-            .write_all(bytes)
-            .expect("the server takes bytes");
+        self.write_whole(bytes).expect("the server takes bytes");
     }
 
     /// Sends `bytes` as far as the other side takes them.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
+        self.write_whole(bytes)
     }
 
     /// Ends the sending half.
@@ -115,7 +169,7 @@ impl Raw {
     pub fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         loop {
-            match self.stream.read(&mut buffer) {
+            match self.read_some(&mut buffer) {
                 Ok(0) => return false,
                 Ok(count) => {
                     self.inbox.extend_from_slice(&buffer[..count]);
@@ -126,6 +180,14 @@ impl Raw {
                 Err(error) => panic!("no more bytes came: {error}; so far {:?}", self.peeked()),
             }
         }
+    }
+
+    /// Waits for the first byte of an answer; `false` where there will be none.
+    pub fn is_answered(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        let count = self.read_some(&mut buffer).unwrap_or(0);
+        self.inbox.extend_from_slice(&buffer[..count]);
+        count > 0
     }
 
     /// What was read and not taken, for messages.

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs;
@@ -35,6 +35,9 @@ impl Authority {
     /// A fresh one.
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
+        // A name that no leaf has: else OpenSSL takes leaves for self-signed.
+        let name = &mut params.distinguished_name;
+        name.push(DnType::CommonName, "authority of a test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
@@ -55,9 +58,21 @@ impl Authority {
         self.sign(&params)
     }
 
+    /// A certificate for the server `name` whose time is over with the first of January of `year`.
+    pub fn server_until(&self, name: &str, year: i32) -> Leaf {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
+        self.sign(&params)
+    }
+
     /// A certificate for a client.
     pub fn client(&self) -> Leaf {
-        let mut params = CertificateParams::new(["client".to_owned()]).unwrap();
+        self.client_named("client")
+    }
+
+    /// A certificate for the client `name`.
+    pub fn client_named(&self, name: &str) -> Leaf {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(&params)
     }

@@ -47,5 +47,6 @@ mod store_rows;
 mod store_scale;
 mod store_secrets;
 mod streams;
+mod tls;
 mod upstream_faults;
 mod upstream_tls;

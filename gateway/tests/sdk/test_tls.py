@@ -1,0 +1,82 @@
+"""The official package over TLS, with the commands and settings of docs/tls.md."""
+
+import re
+import ssl
+import subprocess
+from types import SimpleNamespace
+
+import httpx
+import openai
+import pytest
+import yaml
+
+from stack import CALLER_KEY, PATIENCE_S, ROOT, Gateway, Mock
+
+NAME = "gateway.test"
+
+
+def blocks(kind):
+    return re.findall(rf"```{kind}\n(.*?)```", (ROOT / "docs/tls.md").read_text(), re.S)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """What the first block of commands makes, and a client's certificate of the same authority."""
+    directory = tmp_path_factory.mktemp("tls")
+    commands = blocks("sh")[0]
+    subprocess.run(["sh", "-euc", commands], cwd=directory, check=True, capture_output=True)
+    client = commands.replace("gateway", "client")
+    client = client[client.index("openssl req -newkey") :]
+    client = client.replace("ca.client", "ca.gateway")
+    subprocess.run(["sh", "-euc", client], cwd=directory, check=True, capture_output=True)
+    return directory
+
+
+@pytest.fixture(scope="module", params=["io_uring", "epoll"])
+def secure(request, files, tmp_path_factory):
+    """A gateway with the settings of the page, its paths made absolute."""
+    mock = Mock(tmp_path_factory.mktemp("mock"))
+    request.addfinalizer(mock.stop)
+    tls = yaml.safe_load(blocks("yaml")[0])["proxy"]["tls"]
+    tls = {key: str(files / name) for key, name in tls.items()}
+    tls |= {"client_ca_file": str(files / "ca.pem"), "client_verify": "optional"}
+    gateway = Gateway(request.param, mock, tmp_path_factory.mktemp("gateway"), tls=tls)
+    request.addfinalizer(gateway.stop)
+    return SimpleNamespace(gateway=gateway, files=files)
+
+
+def client(secure, version, shown):
+    context = ssl.create_default_context(cafile=secure.files / "ca.pem")
+    context.minimum_version = context.maximum_version = version
+    if shown:
+        context.load_cert_chain(secure.files / "client.pem", secure.files / "client.key")
+    # The name is not in any resolver: it is asked for and verified, the address is dialled.
+    http = httpx.Client(verify=context, timeout=PATIENCE_S, headers={"host": NAME})
+    http.event_hooks["request"] = [
+        lambda request: request.extensions.update(sni_hostname=NAME)
+    ]
+    return openai.OpenAI(
+        base_url=secure.gateway.base_url, api_key=CALLER_KEY, max_retries=0, http_client=http
+    )
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("shown", [False, True])
+def test_answers_and_streams_come_over_tls(secure, version, shown):
+    messages = [{"role": "user", "content": "Hello"}]
+    with client(secure, version, shown) as caller:
+        answer = caller.chat.completions.create(model="m", messages=messages)
+        assert answer.choices[0].finish_reason == "stop"
+        stream = caller.chat.completions.create(
+            model="script/events=20", messages=messages, stream=True
+        )
+        texts = [chunk.choices[0].delta.content for chunk in stream if chunk.choices]
+        assert [text for text in texts if text][19].startswith("e19 ")
+
+
+def test_an_authority_that_is_not_known_is_not_talked_to(secure):
+    with openai.OpenAI(
+        base_url=secure.gateway.base_url, api_key=CALLER_KEY, max_retries=0
+    ) as caller:
+        with pytest.raises(openai.APIConnectionError):
+            caller.models.list()
