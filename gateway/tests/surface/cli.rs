@@ -253,8 +253,8 @@ fn what_this_version_does_not_do_is_refused_by_name() {
             "managed.enabled",
         ),
         (
-            "proxy: {addr: '127.0.0.1:0', tls: {cert_file: r.yaml, key_file: r.yaml}}",
-            "proxy.tls",
+            "proxy: {addr: '127.0.0.1:0', tls: {dynamic: true}}",
+            "proxy.tls.dynamic",
         ),
         (
             "observability: {tracing: {otlp: {enabled: true, endpoint: 'http://o'}}}",
