@@ -15,7 +15,7 @@ mod tests;
 use crate::dialect::Dialect;
 
 pub use call::{Call, UsageAsk, parse};
-pub use route::{Routed, route};
+pub use route::{ROUTES, Routed, Served, route};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -38,25 +38,66 @@ impl Routed<'_> {
     }
 }
 
+/// One path that the gateway serves itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Served {
+    /// The path; one that ends in a slash is followed by a parameter.
+    pub path: &'static str,
+    pub endpoint: Endpoint,
+}
+
+/// Makes the table of paths, and of the same rows the look-up in it: comparisons that are compiled, no
+/// loop over the table.
+macro_rules! routes {
+    (exact: $($path:literal => $exact:ident),+; below: $($prefix:literal => $below:ident),+;) => {
+        /// Every path that is served, passthrough routes apart.
+        pub const ROUTES: &[Served] = &[
+            $(Served { path: $path, endpoint: Endpoint::$exact },)+
+            $(Served { path: $prefix, endpoint: Endpoint::$below },)+
+        ];
+
+        /// The endpoint at `path`, with its parameter as sent.
+        fn find(path: &str) -> Option<(Endpoint, Option<&str>)> {
+            match path {
+                $($path => Some((Endpoint::$exact, None)),)+
+                $(_ if is_below(path, $prefix) => {
+                    Some((Endpoint::$below, path.strip_prefix($prefix)))
+                })+
+                _ => None,
+            }
+        }
+    };
+}
+
+routes! {
+    exact:
+        "/v1/chat/completions" => ChatCompletions,
+        "/v1/completions" => Completions,
+        "/v1/embeddings" => Embeddings,
+        "/v1/messages" => Messages,
+        "/v1/messages/count_tokens" => CountTokens,
+        "/v1/responses" => Responses,
+        "/v1/models" => Models,
+        "/livez" => Livez,
+        "/readyz" => Readyz;
+    below:
+        // Names like `openai/gpt-4o` are common, and many clients leave their slash as it is.
+        "/v1/models/" => Model;
+}
+
+/// Whether something follows `prefix` in `path`.
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.len() > prefix.len() && path.starts_with(prefix)
+}
+
 /// Finds the endpoint of a request. `path` is the rewritten one, without query; a trailing slash
 /// makes it another path. HEAD is served wherever GET is.
 pub fn route<'p>(method: &Method, path: &'p str) -> Routed<'p> {
-    let (endpoint, parameter) = match path {
-        "/v1/chat/completions" => (Endpoint::ChatCompletions, None),
-        "/v1/completions" => (Endpoint::Completions, None),
-        "/v1/embeddings" => (Endpoint::Embeddings, None),
-        "/v1/messages" => (Endpoint::Messages, None),
-        "/v1/messages/count_tokens" => (Endpoint::CountTokens, None),
-        "/v1/responses" => (Endpoint::Responses, None),
-        "/v1/models" => (Endpoint::Models, None),
-        "/livez" => (Endpoint::Livez, None),
-        "/readyz" => (Endpoint::Readyz, None),
-        _ => match path.strip_prefix("/v1/models/") {
-            // Names like `openai/gpt-4o` are common, and many clients leave their slash as it is.
-            Some(name) if !name.is_empty() => (Endpoint::Model, Some(name)),
-            _ if path.starts_with("/passthrough/") => return Routed::Gone,
-            _ => return Routed::NotFound,
-        },
+    let Some((endpoint, parameter)) = find(path) else {
+        return match path.starts_with("/passthrough/") {
+            true => Routed::Gone,
+            false => Routed::NotFound,
+        };
     };
     let allow = if endpoint.takes_body() {
         ALLOW_POST
@@ -137,6 +178,24 @@ mod tests {
         ];
         for (method, path, want) in cases {
             assert_eq!(route(&method, path), want, "{method:?} {path}");
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_table_is_found_at_its_path() {
+        let mut seen = std::collections::HashSet::new();
+        for served in ROUTES {
+            assert!(seen.insert(served.path), "{} twice", served.path);
+            let method = match served.endpoint.takes_body() {
+                true => Method::Post,
+                false => Method::Get,
+            };
+            let (path, parameter) = match served.path.ends_with('/') {
+                true => (format!("{}x", served.path), Some("x")),
+                false => (served.path.to_owned(), None),
+            };
+            let want = Routed::Endpoint(served.endpoint, parameter);
+            assert_eq!(route(&method, &path), want, "{path}");
         }
     }
 

@@ -18,6 +18,7 @@ mod chat;
 mod cli;
 mod clocks;
 mod count_tokens;
+mod doors;
 mod drain;
 mod endpoints;
 mod engine;
