@@ -77,7 +77,7 @@ pub struct Outgoing<'a> {
 }
 
 /// Appends the head of the upstream request. `is_gateway_key` tells whether a value is the key of a
-/// caller of this gateway, raw or as a bearer token; no such value is relayed.
+/// caller of this gateway, raw or as a bearer token; no such value is relayed, in the query neither.
 pub fn write_request(
     outgoing: &Outgoing<'_>,
     is_gateway_key: impl Fn(&[u8]) -> bool,
@@ -90,7 +90,8 @@ pub fn write_request(
     let rest = rest.unwrap_or(outgoing.path);
     out.extend_from_slice(head.method().as_str().as_bytes());
     out.push(b' ');
-    write_target(&document.target, (outgoing.path, rest), head.query(), out);
+    let path = (outgoing.path, rest);
+    write_target(&document.target, path, head.query(), &is_gateway_key, out);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write::header(out, "host", outgoing.authority.as_bytes());
     if let Some(credential) = &outgoing.credential {

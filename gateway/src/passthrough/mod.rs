@@ -7,6 +7,7 @@ mod confine;
 mod credential;
 mod headers;
 mod index;
+mod query;
 mod route;
 mod target;
 mod understand;

@@ -5,15 +5,19 @@ use std::net::Ipv6Addr;
 
 use config_sync::model::passthrough_route::RouteTarget;
 
+use super::query;
+
 /// The version segment that bases and callers' paths both tend to have.
 const VERSION: &str = "/v1";
 
 /// Appends the request target: `rest`, what follows the route's prefix, below the base of `target`,
-/// or the whole `path` where the caller names the host; then the query.
+/// or the whole `path` where the caller names the host; then the query, without the parts in which
+/// `is_gateway_key` finds a caller's key.
 pub fn write_target(
     target: &RouteTarget,
     (path, rest): (&str, &str),
     query: Option<&str>,
+    is_gateway_key: impl Fn(&[u8]) -> bool,
     out: &mut Vec<u8>,
 ) {
     let (base, below, own_query) = match target {
@@ -29,11 +33,13 @@ pub fn write_target(
     }
     out.extend_from_slice(base.as_bytes());
     out.extend_from_slice(below.as_bytes());
-    let mut sign = b'?';
-    for query in [own_query, query].into_iter().flatten() {
-        out.push(sign);
-        out.extend_from_slice(query.as_bytes());
-        sign = b'&';
+    if let Some(own) = own_query {
+        out.push(b'?');
+        out.extend_from_slice(own.as_bytes());
+    }
+    if let Some(query) = query {
+        let sign = if own_query.is_some() { b'&' } else { b'?' };
+        query::write(query, is_gateway_key, sign, out);
     }
 }
 
@@ -98,7 +104,8 @@ mod tests {
         for (url, rest, query, want) in cases {
             let target = RouteTarget::Url(HttpUrl::parse(url).unwrap());
             let mut out = Vec::new();
-            write_target(&target, ("/prefix/ignored", rest), query, &mut out);
+            let path = ("/prefix/ignored", rest);
+            write_target(&target, path, query, |_| false, &mut out);
             let got = String::from_utf8(out).unwrap();
             assert_eq!(got, want, "{url} {rest} {query:?}");
         }
@@ -107,6 +114,7 @@ mod tests {
             &RouteTarget::RequestedHost,
             ("/p/x", "/x"),
             Some("q"),
+            |_| false,
             &mut out,
         );
         assert_eq!(out, b"/p/x?q");

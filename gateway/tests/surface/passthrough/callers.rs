@@ -139,9 +139,11 @@ on_both_engines! {
              x-amz-security-token: {canary}-6\r\nX-Amz-Date: {canary}-7\r\nx-sluice-routing-key: {canary}-8\r\n\
              connection: x-secret-hop\r\nx-secret-hop: {canary}-9\r\nset-cookie: {canary}-10\r\nx-identity: ann\r\n",
             bearer(CALLER_KEY));
-        let answer = ask(&gateway, "POST /gk/x?a=b", &headers, b"body");
+        let query = format!("key={CALLER_KEY}&a=b&token=Bearer%20{CALLER_KEY}&{CALLER_KEY}&c");
+        let answer = ask(&gateway, &format!("POST /gk/x?{query}"), &headers, b"body");
         assert_eq!(answer.status, 200);
         let asked = upstream.last();
+        assert_eq!(asked.line(), "POST /x?a=b&c HTTP/1.1");
         assert!(!asked.holds(canary) && !asked.holds(CALLER_KEY), "{}", asked.head);
         assert!(!asked.holds("ann"), "{}", asked.head);
         assert_eq!(asked.values("x-sluice-request-id"), ["leak"]);
@@ -152,6 +154,34 @@ on_both_engines! {
             assert!(!line.contains(secret), "{line}");
             assert!(!gateway.stderr().contains(secret));
             assert!(!format!("{answer:?}").contains(secret));
+        }
+    }
+
+    fn a_gateway_key_goes_nowhere_on_a_route_that_relays_the_callers_own_credential(engine) {
+        let upstream = Scripted::plain();
+        let addr = upstream.addr();
+        let gateway = setup(engine, &upstream, vec![
+            route("gk-fwd", addr, forward_client()),
+            route("hk-fwd", addr, and(forward_client(), header_key())),
+            route("an-fwd", addr, and(forward_client(), anonymous())),
+        ]).start_ready();
+        for (path, own, theirs) in [
+            // The header of the gateway key; where their own credential may stand beside it.
+            ("/gk-fwd", bearer(CALLER_KEY), "api-key"),
+            ("/gk-fwd", format!("x-api-key: {CALLER_KEY}\r\n"), "x-goog-api-key"),
+            ("/hk-fwd", format!("x-team-key: {CALLER_KEY}\r\n"), "authorization"),
+            ("/an-fwd", bearer(CALLER_KEY), "x-api-key"),
+        ] {
+            let query = format!("key={CALLER_KEY}&own={THEIRS}");
+            let headers = format!("{own}{theirs}: {THEIRS}\r\ncookie: session={THEIRS}\r\n\
+                proxy-authorization: Basic {THEIRS}\r\n");
+            assert_eq!(ask(&gateway, &format!("POST {path}/x?{query}"), &headers, b"x").status, 200, "{path}");
+            let asked = upstream.last();
+            assert!(!asked.holds(CALLER_KEY), "{path}: {}", asked.head);
+            assert_eq!(asked.line(), format!("POST /x?own={THEIRS} HTTP/1.1"), "{path}");
+            assert_eq!(asked.values(theirs), [THEIRS], "{path}");
+            assert_eq!(asked.values("cookie"), [format!("session={THEIRS}")], "{path}");
+            assert!(asked.values("proxy-authorization").is_empty(), "{path}");
         }
     }
 
