@@ -425,6 +425,7 @@ fn record(id: &str, now: i64) -> RequestRecord {
         upstream_request_id: Some("req_0123456789abcdef0123456789abcdef".into()),
         finish_reason: Some("stop".into()),
         attempts: 1,
+        tried: Vec::new(),
         group: None,
         fallbacks: 0,
         limit: None,

@@ -14,6 +14,7 @@ pub mod record;
 pub mod series;
 pub mod shard;
 pub mod shared_limits;
+pub mod tried;
 
 use std::cell::RefCell;
 use std::io;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::record::{End, LimitHit, RequestRecord};
 use super::series::OTHER;
+use super::tried::Tried;
 
 /// Most label sets of one family; those beyond share one, `other`.
 pub const LABELS_MAX: usize = 4_096;
@@ -21,13 +22,29 @@ pub struct RareCounts {
     pub limited: BTreeMap<(&'static str, &'static str, Arc<str>), u64>,
     /// Requests served, and failed, on a target other than the first: by group and target.
     pub fallbacks: BTreeMap<(Arc<str>, Arc<str>), [u64; 2]>,
+    /// Attempts that others followed, each a usage event without tokens: by endpoint, protocol, status
+    /// class and target; `None` for those beyond [`LABELS_MAX`].
+    pub superseded: BTreeMap<Superseded, u64>,
+}
+
+/// The labels of an attempt that others followed.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Superseded {
+    /// Route template.
+    pub endpoint: &'static str,
+    /// Protocol spoken by the caller.
+    pub inbound_protocol: &'static str,
+    /// Its status, rounded down to hundreds.
+    pub status: u16,
+    /// Name of the model, id and name of its provider key; `None`: one of many.
+    pub target: Option<[Arc<str>; 3]>,
 }
 
 impl Rare {
     /// Counts what is rare about `record`.
     #[inline]
     pub(super) fn count(&self, record: &RequestRecord) {
-        if record.fallbacks > 0 || record.limit.is_some() {
+        if record.fallbacks > 0 || record.limit.is_some() || record.tried.len() > 1 {
             self.count_rare(record);
         }
     }
@@ -56,11 +73,35 @@ impl Rare {
             let failed = record.end != End::Completed;
             counts.fallbacks.entry(key).or_default()[usize::from(failed)] += 1;
         }
+        let superseded = record
+            .tried
+            .split_last()
+            .map_or(&[][..], |(_, before)| before);
+        for tried in superseded {
+            counts.superseded(record, tried);
+        }
     }
 
     /// The counts so far.
     pub fn read(&self) -> MutexGuard<'_, RareCounts> {
         // Whole after every step: poison says nothing here.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RareCounts {
+    fn superseded(&mut self, record: &RequestRecord, tried: &Tried) {
+        let t = &tried.target;
+        let names = [&t.model, &t.provider_key_id, &t.provider_key_name].map(Arc::clone);
+        let mut key = Superseded {
+            endpoint: record.endpoint,
+            inbound_protocol: record.inbound_protocol,
+            status: tried.status / 100 * 100,
+            target: Some(names),
+        };
+        if self.superseded.len() >= LABELS_MAX && !self.superseded.contains_key(&key) {
+            key.target = None;
+        }
+        *self.superseded.entry(key).or_default() += 1;
     }
 }

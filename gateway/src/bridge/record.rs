@@ -9,6 +9,7 @@ use std::sync::Arc;
 use config_sync::model::labels::{CallerLabels, TargetLabels};
 
 use super::limits::Dimension;
+use super::tried::Tried;
 use crate::short_text::ShortText;
 
 /// One finished request.
@@ -76,6 +77,9 @@ pub struct RequestRecord {
     pub finish_reason: Option<ShortText>,
     /// Upstream attempts made.
     pub attempts: u16,
+    /// Its attempts, where one of them failed or a target was passed over; at most [`TRIED_MAX`](super::tried::TRIED_MAX). Empty
+    /// where the first one succeeded: the record says everything then.
+    pub tried: Vec<Tried>,
     /// The group that was asked for, by its name; `None` for a call to a direct model.
     pub group: Option<Arc<str>>,
     /// Targets that failed or were passed over before the one that served it.
@@ -239,6 +243,7 @@ impl Default for RequestRecord {
             upstream_request_id: None,
             finish_reason: None,
             attempts: 0,
+            tried: Vec::new(),
             group: None,
             fallbacks: 0,
             limit: None,

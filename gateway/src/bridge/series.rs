@@ -226,10 +226,12 @@ impl Series {
 pub struct TargetSeries {
     /// The target.
     pub target: Option<Arc<TargetLabels>>,
-    /// Attempts that were answered.
+    /// Attempts whose answer was good to its end, or as far as the caller wanted it.
     pub success: Counter,
-    /// Attempts that were not, or with an error.
+    /// Attempts without an answer, with an error, or whose answer broke off.
     pub failure: Counter,
+    /// Attempts whose caller left before an answer came.
+    pub left: Counter,
     /// Cooldowns begun.
     pub cooled_down: Counter,
 }
@@ -241,6 +243,7 @@ impl TargetSeries {
             target,
             success: Counter::default(),
             failure: Counter::default(),
+            left: Counter::default(),
             cooled_down: Counter::default(),
         }
     }

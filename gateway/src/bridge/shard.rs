@@ -222,6 +222,11 @@ impl WorkerShard {
         });
     }
 
+    /// Counts one upstream attempt whose caller left before anything came of it.
+    pub fn attempt_left(&self, target: &Arc<TargetLabels>) {
+        self.of_target(target, |series| series.left.add(1));
+    }
+
     /// Counts a cooldown that began.
     pub fn cooled_down(&self, target: &Arc<TargetLabels>) {
         self.of_target(target, |series| series.cooled_down.add(1));

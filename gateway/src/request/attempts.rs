@@ -13,6 +13,7 @@ use monoio::time::Instant;
 use super::answer::{relay_stream, relay_whole};
 use super::context::Context;
 use super::job::{Attempt, Job, at_next_target, at_same_target};
+use super::tried;
 use crate::http::h1::{RequestHead, ResponseHead};
 use crate::listener::client::{Client, HungUp};
 use crate::provider::{ERROR_BODY_BYTES_MAX, ErrorAnswer};
@@ -51,6 +52,7 @@ pub(super) async fn run(
     loop {
         let outcome = once(ctx, job, &mut attempt, replay, (head, client)).await;
         job.health(&worker, &attempt, &outcome);
+        tried::note(ctx, job, &attempt, &outcome, tries);
         let failure = match outcome {
             Err(Stop::Rejected(failure)) => failure,
             done => {
@@ -135,6 +137,7 @@ async fn send(
 ) -> Result<Reply, Stop> {
     let worker = Rc::clone(&ctx.worker);
     ctx.record().attempts += 1;
+    ctx.record().upstream_request_id = None;
     let provider_key = &attempt.route.provider_key;
     let mut alarm = client.lend_alarm();
     let clocks = &attempt.clocks;
@@ -143,14 +146,9 @@ async fn send(
     client.return_alarm(alarm);
     let upstream_us = ctx.micros_to(worker.tick());
     ctx.record().upstream_us = Some(upstream_us);
-    let labels = &attempt.route.labels;
-    let reply = sent.map_err(|failure| {
-        worker.shard().attempt(labels, false);
-        Rejection::from(failure)
-    })?;
+    let reply = sent.map_err(Rejection::from)?;
     ctx.record().upstream_request_id = transport_id(&reply.head);
     let status = reply.head.status();
-    worker.shard().attempt(labels, (200..300).contains(&status));
     if (200..300).contains(&status) {
         return Ok(reply);
     }

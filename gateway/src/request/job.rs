@@ -10,6 +10,7 @@ use monoio::time::Instant;
 
 use super::context::Context;
 use super::held::{Held, Refused};
+use super::tried;
 use crate::auth;
 use crate::bridge::health::{Failure, FailureClass, InFlight};
 use crate::bridge::record::UsageSource;
@@ -147,7 +148,10 @@ impl Job {
                     let attempt = self.attempt(ctx, key, route, (head, body), request);
                     return attempt.map(Some);
                 }
-                Err(by_target) => refused = Some(by_target),
+                Err(by_target) => {
+                    tried::passed_over(ctx, self, &route.labels, &by_target);
+                    refused = Some(by_target);
+                }
             }
         }
         Err(match refused {

@@ -8,5 +8,6 @@ mod job;
 mod passthrough;
 mod probe;
 mod serve;
+mod tried;
 
 pub(crate) use serve::{refuse, serve};

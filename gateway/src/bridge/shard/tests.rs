@@ -78,12 +78,13 @@ fn attempts_count_by_target_and_result() {
     shard.attempt(&first, false);
     shard.attempt(&target("a"), true);
     shard.attempt(&target("b"), true);
+    shard.attempt_left(&target("b"));
     let targets = counters.targets();
     let values: Vec<_> = targets
         .iter()
-        .map(|t| (t.success.value(), t.failure.value()))
+        .map(|t| (t.success.value(), t.failure.value(), t.left.value()))
         .collect();
-    assert_eq!(values, [(2, 1), (1, 0)]);
+    assert_eq!(values, [(2, 1, 0), (1, 0, 1)]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use time::OffsetDateTime;
 
 use crate::bridge::record::{RequestRecord, UsageSource};
+use crate::bridge::tried::Tried;
 use crate::json;
 
 /// Longest value that came from outside, in characters.
@@ -75,13 +76,12 @@ impl Lines {
         );
         number(out, member!("attempts"), u64::from(record.attempts));
         if record.group.is_some() {
-            let served_by = record.target.as_ref().map(|target| &*target.model);
-            optional(out, member!("served_by_model"), served_by);
             let attempts = u64::from(record.attempts);
             number(out, member!("routing_attempt_count"), attempts);
             let fallbacks = u64::from(record.fallbacks);
             number(out, member!("routing_fallback_count"), fallbacks);
         }
+        attempts(&record.tried, out);
         if let Some(limit) = &record.limit {
             text(out, member!("limit_scope"), limit.dimension.label());
             text(out, member!("limit_layer"), limit.layer.label());
@@ -154,6 +154,35 @@ fn who(record: &RequestRecord, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(member!("stream"));
     out.extend_from_slice(if record.stream { b"true" } else { b"false" });
+}
+
+/// The attempts, as the usage events of each would name their parts.
+fn attempts(tried: &[Tried], out: &mut Vec<u8>) {
+    if tried.is_empty() {
+        return;
+    }
+    out.extend_from_slice(member!("attempt_list"));
+    let mut before = b'[';
+    for (index, one) in tried.iter().enumerate() {
+        out.push(before);
+        before = b',';
+        out.extend_from_slice(b"{\"attempt_index\":");
+        out.extend_from_slice(itoa::Buffer::new().format(index).as_bytes());
+        text(out, member!("attempt_kind"), one.kind.label());
+        text(out, member!("attempt_model"), &one.target.model);
+        text(out, member!("model_id"), &one.target.model_id);
+        text(out, member!("provider"), &one.target.provider);
+        number(out, member!("status_code"), u64::from(one.status));
+        optional(out, member!("error_class"), one.error_class);
+        match one.spent_us {
+            Some(micros) => millis(out, member!("upstream_latency_ms"), micros),
+            None => out.extend_from_slice(b",\"dispatched\":false"),
+        }
+        let id = one.upstream_request_id.as_deref();
+        optional(out, member!("upstream_request_id"), id);
+        out.push(b'}');
+    }
+    out.push(b']');
 }
 
 /// Appends an address as a JSON string.

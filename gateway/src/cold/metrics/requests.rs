@@ -10,7 +10,11 @@ use super::{DetailedLabels, MetricsOptions};
 use crate::bridge::WorkerView;
 use crate::bridge::domain;
 use crate::bridge::histogram::{Bounds, BucketSettings};
+use crate::bridge::rare::Superseded;
 use crate::bridge::series::{CallerId, OTHER, Series, SeriesLabels, TargetId, TargetSeries};
+
+/// The endpoint whose requests are no usage.
+const TOKEN_COUNTS: &str = "/v1/messages/count_tokens";
 
 // Cells of a line under the detailed labels.
 const PROMPT: usize = 0;
@@ -99,7 +103,7 @@ impl Requests {
             models: groups(1, v.model()),
             cancelled: groups(1, v.cancelled()),
             usage_events: groups(1, v.usage_event()),
-            attempts: groups(3, target_labels(None)),
+            attempts: groups(4, target_labels(None)),
             estimated: 0,
             buckets,
         }
@@ -120,6 +124,10 @@ impl Requests {
             }
             for (place, target) in targets.iter().enumerate() {
                 self.add_attempts(at, place, target);
+            }
+            let superseded = worker.counters.rare.read().superseded.clone();
+            for (attempt, count) in &superseded {
+                self.add_superseded(attempt, *count);
             }
         }
         self.write(out);
@@ -165,7 +173,7 @@ impl Requests {
             model: self.models.line(&values.model()),
             cancelled: self.cancelled.line(&values.cancelled()),
             // Model lists and token counts are no usage (observability.md §5.1).
-            usage_event: (llm && labels.endpoint != "/v1/messages/count_tokens")
+            usage_event: (llm && labels.endpoint != TOKEN_COUNTS)
                 .then(|| self.usage_events.line(&values.usage_event())),
             llm,
             failed: domain::outcome(labels.status) != "success",
@@ -222,6 +230,26 @@ impl Requests {
         }
     }
 
+    /// Attempts that others followed are usage events too.
+    fn add_superseded(&mut self, attempt: &Superseded, count: u64) {
+        if attempt.endpoint == TOKEN_COUNTS {
+            return;
+        }
+        let names = attempt.target.as_ref();
+        let [model, key_id, key_name] =
+            names.map_or([OTHER; 3], |names| [&*names[0], &*names[1], &*names[2]]);
+        let labels = render([
+            ("handler", attempt.endpoint),
+            ("status_code", domain::status_class(attempt.status)),
+            ("inbound_protocol", attempt.inbound_protocol),
+            ("model", model),
+            ("provider_key_id", key_id),
+            ("provider_key_name", key_name),
+        ]);
+        let line = self.usage_events.line(&labels);
+        self.usage_events.cells(line)[0] += count;
+    }
+
     fn add_attempts(&mut self, worker: usize, place: usize, target: &TargetSeries) {
         if self.attempts_lines[worker].len() == place {
             let line = self.attempts.line(&target_labels(Some(target)));
@@ -231,6 +259,7 @@ impl Requests {
         cells[0] += target.success.value();
         cells[1] += target.failure.value();
         cells[2] += target.cooled_down.value();
+        cells[3] += target.left.value();
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -275,7 +304,7 @@ impl Requests {
             out,
             &f::DEPLOYMENT_REQUESTS,
             &self.attempts,
-            |c| c[0] + c[1],
+            |c| c[0] + c[1] + c[3],
             always,
         );
         counters(

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::bridge::record::tests::{caller, record, target};
 use crate::bridge::record::{End, Usage};
+use crate::bridge::tried::{AttemptKind, Tried};
 
 fn line(record: &RequestRecord) -> String {
     let mut out = Vec::new();
@@ -73,6 +74,56 @@ fn a_full_line_is_golden() {
         "\n"
     );
     assert_eq!(line(&full()), want);
+}
+
+#[test]
+fn attempts_are_listed_in_their_order_each_with_what_is_known_of_it() {
+    let tried = |kind, status, error_class, spent_us| Tried {
+        target: target("m\"1"),
+        kind,
+        status,
+        error_class,
+        spent_us,
+        upstream_request_id: None,
+    };
+    let record = RequestRecord {
+        group: Some("team".into()),
+        target: Some(target("served")),
+        attempts: 2,
+        fallbacks: 2,
+        tried: vec![
+            tried(AttemptKind::Initial, 429, Some("rate_limit_exceeded"), None),
+            Tried {
+                upstream_request_id: Some("up-1".into()),
+                ..tried(
+                    AttemptKind::Fallback,
+                    503,
+                    Some("upstream_status"),
+                    Some(1_500),
+                )
+            },
+            tried(AttemptKind::Retry, 200, None, Some(7_000)),
+        ],
+        ..record()
+    };
+    let one = |index, kind, status| {
+        json!({"attempt_index": index, "attempt_kind": kind, "attempt_model": "m\"1", "model_id": "m1",
+            "provider": "openai", "status_code": status})
+    };
+    let mut want = [
+        one(0, "initial", 429),
+        one(1, "fallback", 503),
+        one(2, "retry", 200),
+    ];
+    want[0]["error_class"] = json!("rate_limit_exceeded");
+    want[0]["dispatched"] = json!(false);
+    want[1]["error_class"] = json!("upstream_status");
+    want[1]["upstream_latency_ms"] = json!(1.5);
+    want[1]["upstream_request_id"] = json!("up-1");
+    want[2]["upstream_latency_ms"] = json!(7);
+    assert_eq!(parsed(&record)["attempt_list"], json!(want));
+    assert_eq!(line(&record).matches("served_by_model").count(), 1);
+    assert!(!line(&self::record()).contains("attempt_list"));
 }
 
 #[test]
