@@ -183,7 +183,7 @@ fn relayed(route: &Value) -> Vec<Call> {
     ["POST", "PUT"].into_iter().map(call).collect()
 }
 
-fn key(name: &str, plaintext: &str, extra: Value) -> Value {
+fn key(name: &str, plaintext: &str, extra: &Value) -> Value {
     let digest = Sha256::digest(plaintext.as_bytes());
     let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut key = json!({"key_hash": hash, "display_name": name, "allowed_models": ["*"],
@@ -203,8 +203,8 @@ fn start(engine: Engine) -> (Gateway, std::net::SocketAddr, Vec<Call>) {
         calls.extend(routes.iter().flat_map(relayed));
         file["api_keys"][0]["allowed_routes"] = json!(["*"]);
         let keys = file["api_keys"].as_array_mut().unwrap();
-        keys.push(key("spent", SPENT_KEY, json!({"rate_limit": {"rpd": 1}})));
-        keys.push(key("off", OFF_KEY, json!({"disabled": true})));
+        keys.push(key("spent", SPENT_KEY, &json!({"rate_limit": {"rpd": 1}})));
+        keys.push(key("off", OFF_KEY, &json!({"disabled": true})));
     });
     (setup.start_ready(), upstream, calls)
 }

@@ -8,29 +8,6 @@ use crate::support::{Engine, Gateway, Response, Setup, mock};
 
 const CHAT: &str = "/v1/chat/completions";
 
-/// Every endpoint that an upstream answers, with a body for `model`.
-fn calls(model: &str) -> Vec<(&'static str, Value)> {
-    let messages = json!([{"role": "user", "content": "Hello"}]);
-    vec![
-        (CHAT, chat(model, false)),
-        (CHAT, chat(model, true)),
-        (
-            "/v1/completions",
-            json!({"model": model, "prompt": "Hello"}),
-        ),
-        ("/v1/embeddings", json!({"model": model, "input": "Hello"})),
-        (
-            "/v1/messages",
-            json!({"model": model, "max_tokens": 9, "messages": messages}),
-        ),
-        (
-            "/v1/messages/count_tokens",
-            json!({"model": model, "messages": messages}),
-        ),
-        ("/v1/responses", json!({"model": model, "input": "Hello"})),
-    ]
-}
-
 fn gateway(engine: Engine, change: impl FnOnce(&mut Value)) -> Gateway {
     Setup::new(engine, mock()).resources(change).start()
 }
