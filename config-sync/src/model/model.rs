@@ -203,13 +203,7 @@ impl ModelDocument {
     }
 
     fn with_unenforced(self) -> Self {
-        let unenforced = unenforced::set(&[
-            (self.kind.name(), !self.kind.is_served()),
-            (
-                "background_model_check",
-                self.background_model_check.is_some(),
-            ),
-        ]);
+        let unenforced = unenforced::set(&[(self.kind.name(), !self.kind.is_served())]);
         Self { unenforced, ..self }
     }
 

@@ -9,6 +9,7 @@ use super::tls::Listeners;
 use super::{BootError, because};
 use crate::bridge::histogram::{Bounds, BucketSettings};
 use crate::bridge::{self, ColdBridge, WorkerBridge};
+use crate::cold::checks::ChecksOptions;
 use crate::cold::limits::{RedisLimits, RedisLimitsOptions};
 use crate::cold::logging::{self, LogFormat, LogGuard, LogOptions};
 use crate::cold::metrics::{DetailedLabels, MetricsOptions};
@@ -16,7 +17,9 @@ use crate::cold::rotate::{FileOptions, RotatingFile};
 use crate::cold::runtime::ColdOptions;
 use crate::cold::writer::Output;
 use crate::settings::{self, ObservabilitySettings, Settings};
+use crate::upstream::trust::Trust;
 use crate::worker::engine::Engine;
+use config_sync::publish::SnapshotCell;
 use config_sync::status::ConfigStatus;
 
 /// Starts the process log.
@@ -53,6 +56,7 @@ pub(super) fn options(
     status: &ConfigStatus,
     engine: Engine,
     (tls, log): (&Listeners, &LogGuard),
+    checks: ChecksOptions,
 ) -> Result<ColdOptions, BootError> {
     let observability = &settings.observability;
     let access_log = match observability.access_log {
@@ -80,8 +84,18 @@ pub(super) fn options(
         client_types: observability.client_types.clone(),
         config: status.clone(),
         limits: shared_limits(settings)?,
+        checks: Some(checks),
         log: Some(log.writer()),
     })
+}
+
+/// What checking models takes: the configuration, and the trust of requests.
+pub(super) fn checks(cell: &SnapshotCell, trust: &Arc<Trust>) -> ChecksOptions {
+    let trust = Arc::clone(trust);
+    ChecksOptions {
+        snapshots: cell.clone(),
+        tls: Arc::new(move |host, key| trust.client_for(host, key)),
+    }
 }
 
 /// The counters that gateways share, if they are wanted. Redis need not be there yet.

@@ -85,12 +85,14 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     )?;
     let views = cold_bridge.workers.clone();
     let signals = signals::listen().map_err(|error| because("signals", error))?;
+    let checks = cold::checks(&cell, &trust);
     let options = cold::options(
         &settings,
         status_listener,
         &status,
         ready.engine(),
         (&tls, &log),
+        checks,
     )?;
     let cold = ColdThread::start(cold_bridge, options).map_err(|e| because("cold side", e))?;
     ready.go();

@@ -3,6 +3,7 @@
 //! Knows the workers only through `bridge`; nothing here runs on a worker's thread.
 
 pub mod access_log;
+pub mod checks;
 pub mod client_type;
 pub mod dns;
 pub mod events;

@@ -9,13 +9,15 @@ use super::metrics::families::{self, Family, Kind};
 use super::metrics::text::PREFIX;
 
 /// The families that are counted here.
-pub const OWN: [&Family; 7] = [
+pub const OWN: [&Family; 9] = [
     &families::TOKENS_BY_CLIENT,
     &families::SCRAPES,
     &families::SCRAPE_DURATION,
     &families::DNS_LOOKUPS,
     &families::DNS_DURATION,
     &families::LOG_DROPPED,
+    &families::MODEL_CHECKS,
+    &families::MODEL_CHECK_DURATION,
     &families::REDIS_FAILURES,
 ];
 

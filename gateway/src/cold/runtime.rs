@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::access_log::{AccessLog, BATCHES_MAX, BUSY_DRAIN_PERIOD, BUSY_RECORDS, DRAIN_PERIOD};
+use super::checks::{self, ChecksOptions};
 use super::events::Events;
 use super::limits::{self, RedisLimits};
 use super::metrics::{BusyRatios, MetricsOptions, Scrape};
@@ -27,8 +28,8 @@ use crate::client_type::ClientTypes;
 use crate::tls::listener::TlsListener;
 use config_sync::status::ConfigStatus;
 
-/// Blocking threads at most: lookups, and scrapes.
-const BLOCKING_THREADS_MAX: usize = dns::LOOKUPS_MAX + 4;
+/// Blocking threads at most: lookups, those of checks, and scrapes.
+const BLOCKING_THREADS_MAX: usize = dns::LOOKUPS_MAX + checks::CHECKS_AT_ONCE + 4;
 /// Wait at most this long for the last access lines.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
@@ -54,6 +55,8 @@ pub struct ColdOptions {
     pub config: ConfigStatus,
     /// The counters that gateways share; none: limits are counted in this process.
     pub limits: Option<Arc<RedisLimits>>,
+    /// What checking models takes; none: they are not checked.
+    pub checks: Option<ChecksOptions>,
     /// The process log's writer, for its losses and for reopening on SIGHUP.
     pub log: Option<Writer>,
 }
@@ -106,9 +109,13 @@ impl ColdThread {
         let tls = options.status_tls;
         let listener = options.status_listener.map(|listener| (listener, tls));
         let shared = options.limits;
+        let checks = options.checks;
         let thread = std::thread::Builder::new()
             .name("sluice-cold".to_owned())
             .spawn(move || {
+                if let Some(checks) = checks {
+                    runtime.spawn(checks::serve(checks, Arc::clone(&bridge.health)));
+                }
                 runtime.block_on(run(bridge, (status, listener), shared, side, stopped));
                 // A lookup may hang in its thread: it is left behind.
                 runtime.shutdown_background();
@@ -291,6 +298,7 @@ mod tests {
             client_types: ClientTypes::default(),
             config: ConfigStatus::new("file"),
             limits: None,
+            checks: None,
             log: None,
             status_tls: None,
         }

@@ -15,6 +15,7 @@ mod backpressure;
 mod callers;
 mod canary;
 mod chat;
+mod checks;
 mod cli;
 mod clocks;
 mod count_tokens;

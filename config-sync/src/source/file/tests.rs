@@ -387,7 +387,6 @@ api_keys:
             "provider and adapter name different vendors, the adapter decides on provider_keys: b",
             "no base URL or no adapter, so requests will fail, on provider_keys: b, c",
             "telemetry_tags on provider_keys is not enforced by this version: b",
-            "background_model_check on models is not enforced by this version: m1, m2",
             "mcp_access on api_keys is not enforced by this version: k",
             "allowed_agents on api_keys is not enforced by this version: k",
         ]

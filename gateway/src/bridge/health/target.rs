@@ -234,6 +234,14 @@ impl TargetHealth {
         standing.last_check.store(stamp.0, Relaxed);
     }
 
+    /// Forgets what probes have found: nobody probes the target any more.
+    pub fn unchecked(&self) {
+        let standing = &self.standing;
+        standing.unhealthy_until_ms.store(0, Relaxed);
+        standing.last_check.store(0, Relaxed);
+        standing.last_check_status.store(0, Relaxed);
+    }
+
     /// How fast it answers; `None` before the first sample.
     pub fn latency(&self, now_ms: u64) -> Option<Latency> {
         let ewma_ms = f64::from_bits(self.load.latency.load(Relaxed));

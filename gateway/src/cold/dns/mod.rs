@@ -114,7 +114,8 @@ fn send(workers: &[WorkerView], worker: u16, answer: DnsAnswer) {
     }
 }
 
-async fn run<L: Lookup>(
+/// Looks `host` up in a thread, once `threads` has a place for it; for at most [`LOOKUP_LIMIT`].
+pub(super) async fn run<L: Lookup>(
     lookup: L,
     host: &Arc<str>,
     threads: Arc<Semaphore>,

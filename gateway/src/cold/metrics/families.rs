@@ -86,7 +86,7 @@ families! {
     DEPLOYMENT_SUCCESS Counter "deployment_success_responses_total" ["provider, model, upstream_model, provider_key_id"] "Upstream attempts that succeeded.";
     DEPLOYMENT_FAILURE Counter "deployment_failure_responses_total" ["provider, model, upstream_model, provider_key_id"] "Upstream attempts that failed.";
     DEPLOYMENT_COOLED Counter "deployment_cooled_down_total" ["provider, model, upstream_model, provider_key_id"] "Cooldowns begun.";
-    DEPLOYMENT_STATE Gauge "deployment_state" ["provider, model, upstream_model, provider_key_id"] "0: healthy; 1: degraded, four failures in a row; 2: down, eight.";
+    DEPLOYMENT_STATE Gauge "deployment_state" ["provider, model, upstream_model, provider_key_id"] "0: healthy; 1: degraded, four failures in a row; 2: down, eight, or its last background check failed.";
     FALLBACKS_SERVED Counter "routing_successful_fallbacks_total" ["model, fallback_model"] "Requests served on a target other than the first.";
     FALLBACKS_FAILED Counter "routing_failed_fallbacks_total" ["model, fallback_model"] "Requests that failed on a target other than the first.";
     LIMITED Counter "ratelimit_rejections_total" ["scope, layer, policy_id"] "Requests that a limit refused.";
@@ -139,6 +139,8 @@ families! {
     DNS_LOOKUPS Counter "dns_lookups_total" ["result"] "Names looked up.";
     DNS_DURATION Histogram "dns_lookup_duration_seconds" [""] "Time of a lookup.";
     LOG_DROPPED Counter "log_dropped_total" ["log"] "Log writes lost: queue full or write error.";
+    MODEL_CHECKS Counter "model_checks_total" ["model, result"] "Background checks of models.";
+    MODEL_CHECK_DURATION Histogram "model_check_duration_seconds" [""] "Time of a background check.";
     REDIS_FAILURES Counter "redis_failures_total" ["operation"] "Commands that redis failed or answered too late, and tries to reach it.";
 }
 

@@ -7,7 +7,7 @@ use super::groups::render as labels;
 use super::requests::target_labels;
 use super::text::{header, sample, signed};
 use crate::bridge::WorkerView;
-use crate::bridge::health::HealthTable;
+use crate::bridge::health::{Grade, HealthState, HealthTable};
 use crate::cold::watchdog::unix_ms;
 
 /// Appends them.
@@ -54,7 +54,11 @@ pub(super) fn render_states(workers: &[WorkerView], health: &HealthTable, out: &
             if let Some(target) = &series.target
                 && let Some(view) = health.view(&target.model_id, now_ms)
             {
-                states.insert(target_labels(Some(series)), view.grade.code());
+                let state = match view.state {
+                    HealthState::Unhealthy => Grade::Down,
+                    HealthState::Healthy | HealthState::Cooling => view.grade,
+                };
+                states.insert(target_labels(Some(series)), state.code());
             }
         }
     }
