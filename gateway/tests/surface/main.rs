@@ -23,6 +23,7 @@ mod doors;
 mod drain;
 mod endpoints;
 mod engine;
+mod faults;
 mod hangup;
 mod headers;
 mod http;
