@@ -257,9 +257,11 @@ fn check_totals(gateway: &Gateway, lines: &[Value]) {
         events
     );
     let attempts = sum(lines, "attempts", all);
+    let counted = |family: &str| gateway.metric(&format!("sluice_deployment_{family}_total"), &[]);
+    assert_eq!(counted("requests"), attempts);
     let left_before_an_answer = 1.0;
-    let counted = gateway.metric("sluice_deployment_requests_total", &[]);
-    assert_eq!(counted, attempts - left_before_an_answer);
+    let ended = counted("success_responses") + counted("failure_responses");
+    assert_eq!(ended, attempts - left_before_an_answer);
     assert_eq!(gateway.in_flight(), 0.0);
 }
 
