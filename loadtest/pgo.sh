@@ -50,7 +50,7 @@ resources_file: $work/resources.yaml
 proxy: { addr: "127.0.0.1:$2", workers: 1, io_engine: $1 }
 observability:
   access_log_output: $work/access.log
-  metrics: { prometheus: { addr: "127.0.0.1:$(($2 + 10))" } }
+  metrics: { prometheus: { addr: "127.0.0.1:$(($2 + 20))" } }
 SLUICE
 }
 ulimit -n 8192
@@ -62,7 +62,7 @@ for engine in auto epoll; do
   for _ in $(seq 100); do (: </dev/tcp/127.0.0.1/$port) 2>/dev/null && break; sleep 0.1; done
   train() { # MODEL ARGS…
     local model=$1; shift
-    "$load" run --mock 127.0.0.1:18190 --rounds 1 --warmup 0 --settle 0 "$@" \
+    "$load" run --mock 127.0.0.1:18190 --rounds 1 --warmup 0 "$@" \
       --target "train=http://127.0.0.1:$port,pid=$gateway,key=sk-train,model=$model" >/dev/null
   }
   train 'mock/*' --mode unary --connections 32 --duration 6 --body-bytes 1000 --reply-bytes 1000
