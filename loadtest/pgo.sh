@@ -18,18 +18,28 @@ for candidate in "$(rustc --print sysroot)/lib/rustlib/$target/bin/llvm-profdata
 done
 [ -n "$profdata" ] || { echo "llvm-profdata is missing: rustup component add llvm-tools" >&2; exit 1; }
 
-# With a target named, build scripts and macros are built without the flags.
-build() { # DIR FLAGS…
-  local dir=$1; shift
-  RUSTFLAGS="${RUSTFLAGS:-} $*" CARGO_TARGET_DIR=$dir cargo build --release --locked --target "$target" -p gateway
+# Cargo makes RUSTFLAGS a part of every symbol's hash, and counts are found by symbol: so the flags
+# come in by a wrapper. With a target named, build scripts and macros can be told apart.
+work=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
+cat >"$work/rustc" <<'WRAPPER'
+#!/bin/sh
+rustc=$1
+shift
+case " $* " in
+  *" --target "*) exec "$rustc" "$@" "$PGO_FLAG" ;;
+  *) exec "$rustc" "$@" ;;
+esac
+WRAPPER
+chmod +x "$work/rustc"
+build() { # DIR FLAG
+  PGO_FLAG=$2 RUSTC_WRAPPER=$work/rustc CARGO_TARGET_DIR=$1 cargo build --release --locked --target "$target" -p gateway
 }
 rm -rf "$raw"
 build "$out/counting" "-Cprofile-generate=$raw"
 cargo build --release --locked -p loadtest
 counting=$out/counting/$target/release/sluice load=target/release/sluice-loadtest
 
-work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; wait 2>/dev/null; rm -rf "$work"' EXIT
 cat >"$work/resources.yaml" <<'RESOURCES'
 _format_version: "1"
 provider_keys:
