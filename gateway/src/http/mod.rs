@@ -4,4 +4,5 @@
 //! the bytes it is given. Every answer is the same however the input was cut into reads.
 
 pub mod h1;
+pub mod h2;
 pub mod sse;
