@@ -113,6 +113,7 @@ fn worker_settings(settings: &Settings) -> WorkerSettings {
         head_limits: h1::Limits::default(),
         idle_timeout: settings.downstream.idle_timeout,
         header_read_timeout: proxy.header_read_timeout,
+        http2_streams_max: proxy.http2_streams_max,
         body_bytes_max: proxy.json_body_bytes_max.unwrap_or(u64::MAX),
         keepalive_comment: settings.downstream.sse_keepalive_interval,
         connections_max: proxy

@@ -61,6 +61,8 @@ pub(super) const KEYS: &[(&str, Shape)] = &[
     ("proxy.io_engine", Text),
     ("proxy.max_connections_per_worker", Whole),
     ("proxy.header_read_timeout_secs", Whole),
+    ("proxy.http2.enabled", Bool),
+    ("proxy.http2.max_concurrent_streams", Whole),
     ("proxy.url_rewrites", Objects),
     ("admin.enabled", Bool),
     ("admin.addr", Text),

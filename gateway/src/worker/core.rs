@@ -39,6 +39,8 @@ pub(crate) struct WorkerSettings {
     pub idle_timeout: Option<Duration>,
     /// From the first byte of a head to its last.
     pub header_read_timeout: Duration,
+    /// Streams that a client may have open at a time over HTTP/2; `None` where it is not spoken.
+    pub http2_streams_max: Option<u32>,
     /// Longest request body, bytes.
     pub body_bytes_max: u64,
     /// Silence after which a stream gets a comment; `None` switches them off.

@@ -9,7 +9,7 @@ use config_sync::tree::{Fields, Problems, Unknown};
 use super::tls::{ListenerTls, listener};
 use crate::client_ip::{RealIp, network};
 use crate::rewrite::{Rewrites, Rule, RuleError};
-use crate::settings::field::{Context, addr, choice, flag, is_header_name, text, whole};
+use crate::settings::field::{Context, addr, choice, flag, is_header_name, small, text, whole};
 
 /// Largest JSON body where nothing else is set, in bytes.
 const JSON_BODY_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -19,6 +19,10 @@ const MULTIPART_BODY_BYTES_MAX: u64 = 512 * 1024 * 1024;
 const WORKERS_MAX: u64 = 1024;
 /// Longest time that a caller may take for a request head.
 const HEADER_READ_SECS_MAX: u64 = 3600;
+/// Requests at a time on one connection of HTTP/2.
+const HTTP2_STREAMS_DEFAULT: u32 = 128;
+/// Most that may be allowed: each may hold a head, a window and its buffers.
+const HTTP2_STREAMS_MAX: u32 = 1024;
 /// Headers that a request id is never read from: credentials, routing, signatures and traces.
 const NO_REQUEST_ID: &[&str] = &[
     "authorization",
@@ -63,6 +67,9 @@ pub struct ProxySettings {
     /// `header_read_timeout_secs`: for a whole request head from its first byte (from the accept,
     /// for the first request). Default 10 s; 1 to 3600.
     pub header_read_timeout: Duration,
+    /// `http2.max_concurrent_streams`: requests that a client may have open at a time on one
+    /// connection. Default 128; 1 to 1024. `None` where `http2.enabled` is false: default true.
+    pub http2_streams_max: Option<u32>,
     /// `url_rewrites`, compiled. Default none.
     pub rewrites: Rewrites,
 }
@@ -117,6 +124,7 @@ pub(super) fn proxy(
             10,
             (1, HEADER_READ_SECS_MAX),
         )),
+        http2_streams_max: http2(&block),
         rewrites: rewrites(&block, problems),
     };
     block.finish();
@@ -129,6 +137,19 @@ fn body_limits(block: &Fields<'_>) -> (Option<u64>, Option<u64>) {
         Some(0) => (None, None),
         Some(limit) => (Some(limit), Some(limit)),
     }
+}
+
+fn http2(block: &Fields<'_>) -> Option<u32> {
+    let block = block.take_block("http2");
+    let enabled = flag(&block, "enabled", true);
+    let streams_max = small(
+        &block,
+        "max_concurrent_streams",
+        HTTP2_STREAMS_DEFAULT,
+        (1, HTTP2_STREAMS_MAX),
+    );
+    block.finish();
+    enabled.then_some(streams_max)
 }
 
 fn workers(block: &Fields<'_>, context: &Context<'_>) -> NonZeroUsize {
@@ -280,6 +301,26 @@ mod tests {
         assert_eq!(&*got.real_ip.header, "x-real-ip");
         let (_, problems) = read_proxy(json!({"real_ip": {"header": "x real"}}));
         assert_eq!(problems, ["proxy.real_ip.header: must be a header name"]);
+    }
+
+    #[test]
+    fn http_2_is_on_with_bounded_streams_unless_switched_off() {
+        let cases = [
+            (json!({}), Some(128)),
+            (json!({"max_concurrent_streams": 7}), Some(7)),
+            (json!({"enabled": false, "max_concurrent_streams": 7}), None),
+        ];
+        for (block, want) in cases {
+            let (got, problems) = read_proxy(json!({ "http2": block }));
+            assert_eq!((got.http2_streams_max, problems), (want, Vec::new()));
+        }
+        for bad in [json!(0), json!(1025)] {
+            let (_, problems) = read_proxy(json!({"http2": {"max_concurrent_streams": bad}}));
+            let want = "proxy.http2.max_concurrent_streams: must be 1 to 1024";
+            assert_eq!(problems, [want]);
+        }
+        let (_, problems) = read_proxy(json!({"http2": {"enabled": "often", "streams": 1}}));
+        assert_eq!(problems.len(), 2, "{problems:?}");
     }
 
     #[test]
