@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::{BootError, because};
 use crate::settings::{ListenerTls, Settings};
 use crate::tls::listener::TlsListener;
-use crate::tls::material::{self, Tickets};
+use crate::tls::material::{self, Protocols, Tickets};
 
 /// Time between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -26,6 +26,7 @@ pub(super) struct Listeners {
 struct Followed {
     listener: Arc<TlsListener>,
     settings: ListenerTls,
+    protocols: Protocols,
     /// The files as they were when they were last read, for better or worse.
     seen: Vec<Seen>,
 }
@@ -42,21 +43,28 @@ impl Listeners {
     pub(super) fn load(settings: &Settings) -> Result<Self, BootError> {
         let tickets = Tickets::new().map_err(|error| because("session tickets", error))?;
         let mut followed = Vec::new();
-        let mut follow = |name: &'static str, block: &str, tls: &Option<ListenerTls>| {
+        let mut follow = |name, block: &str, tls: &Option<ListenerTls>, protocols| {
             let Some(tls) = tls else { return Ok(None) };
             let seen = look(tls);
-            let loaded = material::load(tls, &tickets).map_err(|error| because(block, error))?;
+            let loaded = material::load(tls, protocols, &tickets);
+            let loaded = loaded.map_err(|error| because(block, error))?;
             let listener = Arc::new(TlsListener::new(name, loaded));
             followed.push(Followed {
                 listener: Arc::clone(&listener),
                 settings: tls.clone(),
+                protocols,
                 seen,
             });
             Ok::<_, BootError>(Some(listener))
         };
-        let proxy = follow("proxy", "proxy.tls", &settings.proxy.tls)?;
+        let spoken = match settings.proxy.http2_streams_max {
+            Some(_) => material::HTTP2,
+            None => material::HTTP1,
+        };
+        let proxy = follow("proxy", "proxy.tls", &settings.proxy.tls, spoken)?;
         let metrics = &settings.observability.prometheus.tls;
-        let metrics = follow("metrics", "observability.metrics.prometheus.tls", metrics)?;
+        let block = "observability.metrics.prometheus.tls";
+        let metrics = follow("metrics", block, metrics, material::HTTP1)?;
         Ok(Self {
             proxy,
             metrics,
@@ -93,7 +101,7 @@ impl Listeners {
             }
             followed.seen = seen;
             let listener = &followed.listener;
-            match material::load(&followed.settings, &self.tickets) {
+            match material::load(&followed.settings, followed.protocols, &self.tickets) {
                 Ok(loaded) => {
                     listener.replace(loaded);
                     tracing::info!(listener = listener.name, "certificates reloaded");

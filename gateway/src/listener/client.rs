@@ -15,6 +15,7 @@ use monoio::time::Instant;
 
 use super::wire::Wire;
 use crate::http::h1::{BodyLength, BodyReader, HeadError, HeadScanner, RequestHead, write};
+use crate::http::h2;
 use crate::short_text::ShortText;
 use crate::worker::Worker;
 use crate::worker::alarm::{Alarm, Elapsed};
@@ -50,12 +51,16 @@ pub(crate) struct Client {
     body_received: u64,
     /// When the client last took bytes that it had kept waiting.
     unblocked_at: Instant,
+    /// Whether what comes may be the preface of HTTP/2: nothing was asked yet, and it is spoken.
+    preface_due: bool,
 }
 
 /// What the connection brings next.
 pub(crate) enum Next {
     /// A request.
     Head(RequestHead),
+    /// The preface of HTTP/2, not taken yet: see [`Client::into_stream`].
+    Http2,
     /// Bytes that are no request: answer and close.
     Malformed(HeadError),
     /// A head that took too long: answer 408 and close.
@@ -93,6 +98,8 @@ impl Client {
     pub(crate) fn new(worker: Rc<Worker>, wire: Wire, peer: SocketAddr) -> Self {
         Self {
             unblocked_at: worker.now(),
+            preface_due: worker.settings.http2_streams_max.is_some()
+                && !matches!(wire, Wire::Stream(_)),
             worker,
             wire,
             peer,
@@ -127,7 +134,12 @@ impl Client {
         let mut head_since = (!self.inbox.is_empty()).then_some(idle_since);
         let mut scanner = HeadScanner::new();
         loop {
-            if !self.inbox.is_empty() {
+            match h2::has_preface(self.inbox.bytes()) {
+                Some(true) if self.preface_due => return Next::Http2,
+                Some(_) => self.preface_due = false,
+                None => {}
+            }
+            if !self.inbox.is_empty() && !self.preface_due {
                 let limits = &self.worker.settings.head_limits;
                 match scanner.parse_request(self.inbox.bytes(), limits) {
                     Ok(Some((head, used))) => {
@@ -155,6 +167,11 @@ impl Client {
                 Arrival::End | Arrival::Expired => return Next::Closed,
             }
         }
+    }
+
+    /// What carries the bytes, and those that have arrived, for another protocol to go on with.
+    pub(crate) fn into_stream(self) -> (Wire, Inbox) {
+        (self.wire, self.inbox)
     }
 
     fn begin(&mut self, head: &RequestHead) {

@@ -6,11 +6,14 @@ use std::rc::Rc;
 use super::Open;
 use super::client::{Client, Next};
 use super::handshake;
+use super::http2;
+use crate::http::h2;
 use crate::rejection::Rejection;
 use crate::request;
 use crate::sys::Socket;
 use crate::worker::Worker;
 use crate::worker::core::Phase;
+use crate::worker::inbox::Inbox;
 
 const SLOW_HEAD: Rejection = Rejection::Head {
     status: 408,
@@ -32,11 +35,15 @@ pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, o
     let Some(wire) = handshake::open(worker, socket, peer).await else {
         return;
     };
-    // Each protocol that `tls::material` offers has its loop here; this one is HTTP/1.1's.
-    debug_assert!(wire.alpn().is_none_or(|protocol| protocol == b"http/1.1"));
+    if wire.alpn() == Some(h2::ALPN) {
+        return http2::serve(worker, (wire, Inbox::default()), peer, open).await;
+    }
     let mut client = Client::new(Rc::clone(worker), wire, peer);
     loop {
         let next = client.next_head().await;
+        if matches!(next, Next::Http2) {
+            return http2::serve(worker, client.into_stream(), peer, open).await;
+        }
         open.set_busy(true);
         let kept = match next {
             Next::Head(head) => request::serve(worker, head, &mut client).await,
@@ -49,7 +56,7 @@ pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, o
                 request::refuse(worker, &SLOW_HEAD, &mut client).await;
                 false
             }
-            Next::Closed => {
+            Next::Closed | Next::Http2 => {
                 client.close();
                 return;
             }

@@ -4,11 +4,13 @@ pub(crate) mod bind;
 pub(crate) mod client;
 mod connection;
 pub(crate) mod handshake;
+mod http2;
 pub(crate) mod wire;
 
 use std::cell::Cell;
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use monoio::net::{TcpListener, TcpStream};
@@ -91,6 +93,11 @@ impl Open {
             id: worker.connections.add(socket),
             busy: Cell::new(false),
         }
+    }
+
+    /// Has `waker` woken when the process begins to end.
+    pub(crate) fn watch(&self, waker: &Waker) {
+        self.worker.connections.watch(self.id, waker);
     }
 
     /// Says whether a request is being served.

@@ -5,6 +5,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::handshake::Secured;
+use super::http2::Pipe;
 use crate::short_text::ShortText;
 use crate::sys::Socket;
 use crate::worker::buffers::Buffers;
@@ -18,6 +19,8 @@ pub(crate) enum Wire {
     Plain(Inflow),
     /// TLS, its handshake done.
     Tls(Box<Secured>),
+    /// One stream of an HTTP/2 connection.
+    Stream(Pipe),
 }
 
 impl Wire {
@@ -29,7 +32,7 @@ impl Wire {
     /// The protocol that the client has agreed to in the handshake; `None` where it was not asked.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Stream(_) => None,
             Self::Tls(secured) => secured.session.connection().alpn_protocol(),
         }
     }
@@ -39,6 +42,7 @@ impl Wire {
         match self {
             Self::Plain(_) => None,
             Self::Tls(secured) => secured.identity.as_ref(),
+            Self::Stream(pipe) => pipe.identity(),
         }
     }
 
@@ -62,6 +66,7 @@ impl Wire {
                 }
                 filled => filled,
             },
+            Self::Stream(pipe) => pipe.poll_fill(inbox, buffers),
         }
     }
 
@@ -75,6 +80,7 @@ impl Wire {
         match self {
             Self::Plain(inflow) => inflow.socket().try_send(bytes),
             Self::Tls(secured) => secured.session.try_send(bytes),
+            Self::Stream(pipe) => pipe.try_send(bytes),
         }
     }
 
@@ -82,7 +88,7 @@ impl Wire {
     /// no bytes if there are none.
     pub(crate) fn has_unsent(&self) -> bool {
         match self {
-            Self::Plain(_) => false,
+            Self::Plain(_) | Self::Stream(_) => false,
             Self::Tls(secured) => secured.session.has_unsent(),
         }
     }
@@ -90,26 +96,36 @@ impl Wire {
     /// Resolves once there is room to send, or the wire failed. Borrows nothing, so that bytes can be
     /// read meanwhile.
     pub(crate) fn writable(&self) -> impl Future<Output = io::Result<()>> + use<> {
-        self.socket().writable()
+        let (socket, stream) = match self {
+            Self::Plain(inflow) => (Some(inflow.socket().writable()), None),
+            Self::Tls(secured) => (Some(secured.session.socket().writable()), None),
+            Self::Stream(pipe) => (None, Some(pipe.writable())),
+        };
+        async move {
+            if let Some(stream) = stream {
+                stream.await;
+            }
+            match socket {
+                Some(socket) => socket.await,
+                None => Ok(()),
+            }
+        }
     }
 
     /// Sends the end of the stream, so that the client reads what was sent before it.
     pub(crate) fn shutdown_write(&mut self) {
         self.close();
-        self.socket().shutdown_write();
+        match self {
+            Self::Plain(inflow) => inflow.socket().shutdown_write(),
+            Self::Tls(secured) => secured.session.socket().shutdown_write(),
+            Self::Stream(pipe) => pipe.shutdown_write(),
+        }
     }
 
     /// Says that nothing more comes, where the wire has a way to say it; the socket closes with it.
     pub(crate) fn close(&mut self) {
         if let Self::Tls(secured) = self {
             secured.session.close();
-        }
-    }
-
-    fn socket(&self) -> &Socket {
-        match self {
-            Self::Plain(inflow) => inflow.socket(),
-            Self::Tls(secured) => secured.session.socket(),
         }
     }
 }

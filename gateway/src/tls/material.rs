@@ -8,10 +8,16 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::certificates::Certificates;
 use super::files::{self, Pair};
+use crate::http::h2;
 use crate::settings::{ClientVerify, ListenerTls, TlsVersion};
 
-/// Protocols that may be agreed on by ALPN, best first. `listener::connection` serves each of them.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+/// What a listener offers by ALPN (RFC 7301), best first.
+pub(crate) type Protocols = &'static [&'static [u8]];
+
+/// HTTP/1.1 alone.
+pub(crate) const HTTP1: Protocols = &[b"http/1.1"];
+/// HTTP/2, and HTTP/1.1 for those without it.
+pub(crate) const HTTP2: Protocols = &[h2::ALPN, b"http/1.1"];
 
 /// What a listener presents and asks for.
 #[derive(Debug)]
@@ -51,7 +57,11 @@ impl Tickets {
 /// # Errors
 ///
 /// What is wrong, with the path.
-pub(crate) fn load(settings: &ListenerTls, tickets: &Tickets) -> Result<Material, String> {
+pub(crate) fn load(
+    settings: &ListenerTls,
+    protocols: Protocols,
+    tickets: &Tickets,
+) -> Result<Material, String> {
     let pairs = settings.pairs.iter().map(files::pair);
     let pairs: Vec<Pair> = pairs
         .collect::<Result<_, _>>()
@@ -82,7 +92,7 @@ pub(crate) fn load(settings: &ListenerTls, tickets: &Tickets) -> Result<Material
     });
     let certificates = certificates.collect();
     let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(&pairs)));
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.ticketer = tickets;
     // Sessions live in tickets: nothing is kept per client, and nothing locked.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -1,6 +1,7 @@
 //! The open client connections of a worker, so that a drain can reach them. [ring]
 
 use std::cell::{Cell, RefCell};
+use std::task::Waker;
 
 use crate::sys::Socket;
 
@@ -16,6 +17,8 @@ pub(crate) struct Connections {
 struct Slot {
     socket: Option<Socket>,
     busy: bool,
+    /// Who wants to know how far the end of the process has come.
+    watcher: Option<Waker>,
 }
 
 /// One connection's place; give it back with [`Connections::remove`].
@@ -27,7 +30,7 @@ impl Connections {
     pub(crate) fn add(&self, socket: &Socket) -> ConnectionId {
         let slot = Slot {
             socket: Some(socket.clone()),
-            busy: false,
+            ..Slot::default()
         };
         self.open.set(self.open.get() + 1);
         let mut slots = self.slots.borrow_mut();
@@ -49,6 +52,24 @@ impl Connections {
     /// Says whether a request is being served on the connection.
     pub(crate) fn set_busy(&self, id: ConnectionId, busy: bool) {
         self.slots.borrow_mut()[id.0].busy = busy;
+    }
+
+    /// Has `waker` woken by [`Connections::wake`].
+    pub(crate) fn watch(&self, id: ConnectionId, waker: &Waker) {
+        let watcher = &mut self.slots.borrow_mut()[id.0].watcher;
+        match watcher {
+            Some(known) => known.clone_from(waker),
+            None => *watcher = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes the connections that watch for the end of the process.
+    pub(crate) fn wake(&self) {
+        let slots = self.slots.borrow();
+        slots
+            .iter()
+            .filter_map(|slot| slot.watcher.as_ref())
+            .for_each(Waker::wake_by_ref);
     }
 
     /// Open connections.

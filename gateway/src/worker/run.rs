@@ -124,7 +124,10 @@ async fn listen_to(worker: &Worker) -> io::Result<()> {
 fn obey(worker: &Worker, message: ToWorker) {
     match message {
         ToWorker::Dns(answer) => worker.names.answered(answer, worker.now()),
-        ToWorker::Drain => worker.advance(Phase::Draining),
+        ToWorker::Drain => {
+            worker.advance(Phase::Draining);
+            worker.connections.wake();
+        }
         ToWorker::StopAccepting => {
             worker.advance(Phase::Closing);
             worker.connections.end(false);

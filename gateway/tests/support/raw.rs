@@ -275,6 +275,16 @@ impl Raw {
         data
     }
 
+    /// The next `count` bytes; `None` where the other side closes before.
+    pub fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.inbox.len() < count {
+            if !self.fill() {
+                return None;
+            }
+        }
+        Some(self.inbox.drain(..count).collect())
+    }
+
     fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.inbox.len() < count {
             assert!(

@@ -12,6 +12,8 @@ pub use meter::{Flood, Meter};
 pub use request::{Refused, write_head};
 pub use response::response_head;
 
+/// The protocol's name in the handshake of TLS (RFC 9113 3.2).
+pub const ALPN: &[u8] = b"h2";
 /// What a client that speaks HTTP/2 sends first (RFC 9113 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
