@@ -27,6 +27,7 @@ mod faults;
 mod hangup;
 mod headers;
 mod http;
+mod http2;
 mod limits;
 mod limits_shared;
 mod malformed;

@@ -1,0 +1,9 @@
+//! HTTP/2 from outside: the same request path, whatever carries it, and what it refuses.
+
+mod client;
+mod drain;
+mod floods;
+mod frames;
+mod requests;
+mod smuggling;
+mod streams;
