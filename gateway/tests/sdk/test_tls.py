@@ -45,13 +45,15 @@ def secure(request, files, tmp_path_factory):
     return SimpleNamespace(gateway=gateway, files=files)
 
 
-def client(secure, version, shown):
+def client(secure, version, shown, http2=False):
     context = ssl.create_default_context(cafile=secure.files / "ca.pem")
     context.minimum_version = context.maximum_version = version
     if shown:
         context.load_cert_chain(secure.files / "client.pem", secure.files / "client.key")
     # The name is not in any resolver: it is asked for and verified, the address is dialled.
-    http = httpx.Client(verify=context, timeout=PATIENCE_S, headers={"host": NAME})
+    http = httpx.Client(
+        verify=context, timeout=PATIENCE_S, headers={"host": NAME}, http2=http2
+    )
     http.event_hooks["request"] = [
         lambda request: request.extensions.update(sni_hostname=NAME)
     ]
@@ -62,9 +64,12 @@ def client(secure, version, shown):
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("shown", [False, True])
-def test_answers_and_streams_come_over_tls(secure, version, shown):
+@pytest.mark.parametrize("http2", [False, True])
+def test_answers_and_streams_come_over_tls(secure, version, shown, http2):
     messages = [{"role": "user", "content": "Hello"}]
-    with client(secure, version, shown) as caller:
+    with client(secure, version, shown, http2) as caller:
+        raw = caller.chat.completions.with_raw_response.create(model="m", messages=messages)
+        assert raw.http_response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
         answer = caller.chat.completions.create(model="m", messages=messages)
         assert answer.choices[0].finish_reason == "stop"
         stream = caller.chat.completions.create(

@@ -52,7 +52,71 @@ fn s_client(gateway: &Gateway, options: &[&str]) -> bool {
     line.is_some_and(|line| !line.contains("(NONE)"))
 }
 
+/// One version of TLS, one rule for certificates, one protocol by ALPN: what `curl` is answered and how
+/// the protocol is called, or nothing where hands are not shaken.
+fn asked(scene: &Scene, gateway: &Gateway, words: &[&str]) -> Option<(String, String)> {
+    let version = ["--write-out", "\n%{http_version}"];
+    let answer = curl(scene, gateway, &[words, &version].concat());
+    let text = String::from_utf8(answer.stdout).unwrap();
+    let (body, version) = text.rsplit_once('\n')?;
+    answer
+        .status
+        .success()
+        .then(|| (body.to_owned(), version.to_owned()))
+}
+
 on_both_engines! {
+    fn every_version_rule_and_protocol_serves_whom_it_should(engine) {
+        let scene = Scene::new();
+        let (cert, key) = scene.write_pair("client", &scene.clients.client());
+        let shown = ["--cert", &cert, "--key", &key];
+        let (whole, stream) = (chat("m", false).to_string(), chat("script/events=9", true).to_string());
+        for rule in ["none", "optional", "require"] {
+            let gateway = match rule {
+                "none" => scene.setup(engine, mock()),
+                rule => scene.asking(engine, mock(), rule),
+            };
+            let gateway = gateway.start();
+            for version in [["--tls-max", "1.2"], ["--tlsv1.3", "--no-progress-meter"]] {
+                for (protocol, name) in [("--http1.1", "1.1"), ("--http2", "2")] {
+                    let case = format!("{rule} {version:?} {protocol}");
+                    for shown in [&shown[..], &[]] {
+                        let words = |body| [&version[..], &[protocol, "--data", body], shown].concat();
+                        let answer = asked(&scene, &gateway, &words(&whole));
+                        if rule == "require" && shown.is_empty() {
+                            assert_eq!(answer, None, "{case}");
+                            continue;
+                        }
+                        let (body, spoken) = answer.expect(&case);
+                        assert!(body.contains("chat.completion"), "{case}: {body}");
+                        assert_eq!(spoken, name, "{case}");
+                        let (body, _) = asked(&scene, &gateway, &words(&stream)).expect(&case);
+                        assert!(body.ends_with("data: [DONE]\n\n"), "{case}: {body}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn http2_is_not_offered_where_it_is_switched_off(engine) {
+        let scene = Scene::new();
+        let gateway = scene.setup(engine, mock()).with("proxy.http2.enabled", false).start();
+        let body = chat("m", false).to_string();
+        let answer = asked(&scene, &gateway, &["--http2", "--data", &body]);
+        assert_eq!(answer.expect("served all the same").1, "1.1");
+    }
+
+    fn the_name_in_a_certificate_is_that_of_every_stream(engine) {
+        let scene = Scene::new();
+        let (cert, key) = scene.write_pair("client", &scene.clients.client());
+        let gateway = scene.asking(engine, mock(), "require").start();
+        let body = chat("m", false).to_string();
+        let words = ["--http2", "--cert", &cert, "--key", &key, "--data", &body];
+        assert_eq!(asked(&scene, &gateway, &words).expect("served").1, "2");
+        let line = gateway.access_lines(1).remove(0);
+        assert!(line["client_identity"].is_string(), "{line}");
+    }
+
     fn curl_asks_and_streams_with_and_without_a_certificate(engine) {
         let scene = Scene::new();
         let gateway = scene.asking(engine, mock(), "require").start();
