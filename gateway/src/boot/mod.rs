@@ -2,6 +2,7 @@
 
 mod cold;
 mod drain;
+mod notify;
 mod resources;
 mod source;
 mod tls;
@@ -97,6 +98,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     let cold = ColdThread::start(cold_bridge, options).map_err(|e| because("cold side", e))?;
     ready.go();
     say_started(&settings, &placement, &ready, status_addr);
+    notify::tell(notify::READY);
 
     let gateway = Gateway {
         settings,
@@ -148,6 +150,7 @@ impl Gateway {
                 }
             }
         }
+        notify::tell(notify::STOPPING);
         let drain = Drain {
             settings: &self.settings.shutdown,
             views: &self.views,

@@ -33,6 +33,7 @@ mod limits_shared;
 mod malformed;
 mod metrics;
 mod names;
+mod notify;
 mod passthrough;
 mod protocols;
 mod rechunk;
