@@ -10,6 +10,13 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 pub const EXIT_FAILURE: u8 = 1;
 /// Exit code of a usage error; [`parse`] exits with it by itself.
 pub const EXIT_USAGE: u8 = 2;
+/// Exit code of `doctor` where its checks could not run.
+pub const EXIT_NOT_RUN: u8 = 2;
+/// Exit code of `entrypoint` without its startup file: `EX_USAGE` of `sysexits.h`.
+pub const EXIT_NO_CONFIG: u8 = 64;
+
+/// Where an image has its startup file, unless `SLUICE_CONFIG_PATH` says otherwise.
+const IMAGE_CONFIG: &str = "/etc/sluice/config.yaml";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,8 +36,13 @@ Examples:
       Make a key ring, or add a newer key to one.
   sluice seal --keyring-file ring.json --config config.yaml
       Seal every credential in the store of a startup file, in place.
+  sluice doctor --config config.yaml
+      Look at this host, its limits and the files of a startup file: what will hurt, and what mends it.
+  sluice healthcheck --config config.yaml
+      Ask the gateway of a startup file on this host whether it lives.
 
-Exit codes: 0 done, 1 error or problems found, 2 wrong usage.";
+Exit codes: 0 done, 1 error or problems found, 2 wrong usage, or a doctor that could not look;
+64 no startup file (entrypoint).";
 
 /// What was asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -69,6 +81,37 @@ pub enum Command {
     Unseal(SealArgs),
     /// Add a key to a ring, or seal a store's credentials anew under the newest one.
     Rotate(RotateArgs),
+    /// Look for what will hurt: exit 0, 1, or 2 where the checks could not run.
+    Doctor(DoctorArgs),
+    /// Ask a running gateway whether it lives: exit 0 or 1.
+    Healthcheck(HealthcheckArgs),
+    /// Serve as an image does: exit 64 without the startup file.
+    Entrypoint {
+        /// The startup file.
+        config: PathBuf,
+    },
+}
+
+/// `sluice doctor`.
+#[derive(Args, Clone, Debug, Eq, PartialEq)]
+pub struct DoctorArgs {
+    /// Startup file: .yaml, .yml, .toml or .json [default: none, only the host is looked at]
+    #[arg(short, long, value_name = "FILE", env = "SLUICE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sluice healthcheck`.
+#[derive(Args, Clone, Debug, Eq, PartialEq)]
+pub struct HealthcheckArgs {
+    /// Startup file whose gateway runs on this host
+    #[arg(short, long, value_name = "FILE", env = "SLUICE_CONFIG_PATH", default_value = IMAGE_CONFIG)]
+    pub config: PathBuf,
+    /// Ask whether it serves (/readyz) instead of whether it lives (/livez)
+    #[arg(long)]
+    pub ready: bool,
 }
 
 /// A store of rows, by its addresses or as a startup file names it.
@@ -200,6 +243,9 @@ pub fn try_parse_from(
             }
             Ok(Command::Rotate(args))
         }
+        Some(Sub::Doctor(args)) => Ok(Command::Doctor(args)),
+        Some(Sub::Healthcheck(args)) => Ok(Command::Healthcheck(args)),
+        Some(Sub::Entrypoint { config }) => Ok(Command::Entrypoint { config }),
         None => args
             .config
             .map(|config| Command::Run { config })
@@ -267,6 +313,16 @@ enum Sub {
     Unseal(SealArgs),
     /// Add a key to a ring, or seal a store's credentials anew under the newest key
     Rotate(RotateArgs),
+    /// Look at this host and at the files of a startup file: what will hurt, and what mends it
+    Doctor(DoctorArgs),
+    /// Ask the gateway of a startup file on this host whether it lives
+    Healthcheck(HealthcheckArgs),
+    /// Run the gateway of an image: its startup file has a fixed place; exit 64 where there is none
+    Entrypoint {
+        /// Startup file
+        #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG_PATH", default_value = IMAGE_CONFIG)]
+        config: PathBuf,
+    },
 }
 
 #[cfg(test)]
@@ -290,6 +346,14 @@ mod tests {
             store: StoreArgs::default(),
             format,
         };
+        let doctor = |config: Option<&str>, json| {
+            let config = config.map(PathBuf::from);
+            Command::Doctor(DoctorArgs { config, json })
+        };
+        let health = |config: &str, ready| {
+            let config = config.into();
+            Command::Healthcheck(HealthcheckArgs { config, ready })
+        };
         let cases = [
             ("sluice --config c.yaml", run.clone()),
             ("sluice --config=c.yaml", run.clone()),
@@ -305,6 +369,22 @@ mod tests {
             (
                 "sluice validate --resources r.yaml --format json",
                 validate(Format::Json),
+            ),
+            ("sluice doctor", doctor(None, false)),
+            (
+                "sluice doctor -c c.yaml --json",
+                doctor(Some("c.yaml"), true),
+            ),
+            ("sluice healthcheck", health(IMAGE_CONFIG, false)),
+            (
+                "sluice healthcheck -c c.yaml --ready",
+                health("c.yaml", true),
+            ),
+            (
+                "sluice entrypoint",
+                Command::Entrypoint {
+                    config: IMAGE_CONFIG.into(),
+                },
             ),
         ];
         for (line, want) in cases {

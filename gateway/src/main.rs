@@ -25,6 +25,15 @@ fn main() -> ExitCode {
         Command::Seal(args) => told(operator::seal(&args).map(|()| true)),
         Command::Unseal(args) => told(operator::unseal(&args).map(|()| true)),
         Command::Rotate(args) => told(operator::rotate(&args).map(|()| true)),
+        Command::Doctor(args) => match operator::doctor(&args) {
+            Err(error) => {
+                eprintln!("Error: {error}");
+                ExitCode::from(cli::EXIT_NOT_RUN)
+            }
+            outcome => told(outcome),
+        },
+        Command::Healthcheck(args) => told(operator::healthcheck(&args).map(|()| true)),
+        Command::Entrypoint { config } => entrypoint(&config),
     }
 }
 
@@ -49,6 +58,18 @@ fn run(config: &Path) -> ExitCode {
             std::process::exit(i32::from(cli::EXIT_FAILURE));
         }
     }
+}
+
+/// Serves with the startup file at its place in an image.
+fn entrypoint(config: &Path) -> ExitCode {
+    if config.is_file() {
+        return run(config);
+    }
+    eprintln!(
+        "Error: no startup file at {}: mount one there, or set SLUICE_CONFIG_PATH",
+        config.display()
+    );
+    ExitCode::from(cli::EXIT_NO_CONFIG)
 }
 
 fn check(config: &Path) -> ExitCode {

@@ -1,14 +1,18 @@
-//! Commands for operators that read or change a store: export, validate, seal, unseal, rotate. [boot]
+//! Commands for operators: those that read or change a store, the doctor, the health check. [boot]
 //!
 //! What a program may read goes to stdout, everything else to stderr. No command prints a credential
 //! unless it is told to.
 
+mod doctor;
 mod export;
+mod healthcheck;
 mod seal;
 mod store;
 mod validate;
 
+pub use doctor::doctor;
 pub use export::export;
+pub use healthcheck::healthcheck;
 pub use seal::{rotate, seal, unseal};
 pub use validate::{validate, validate_file};
 

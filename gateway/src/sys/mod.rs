@@ -3,10 +3,12 @@
 //! The one module that may hold `unsafe`; every use is wrapped in a safe function.
 #![allow(unsafe_code)]
 
+mod clock;
 mod memory;
 mod socket;
 mod wait;
 
+pub(crate) use clock::is_clock_in_step;
 pub(crate) use memory::return_freed;
 pub(crate) use socket::Socket;
 pub(crate) use wait::Watch;

@@ -119,9 +119,7 @@ impl Trust {
         } else {
             builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(Arc::clone(
-                    &self.provider,
-                ))))
+                .with_custom_certificate_verifier(any_certificate(Arc::clone(&self.provider)))
         };
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
@@ -160,6 +158,11 @@ fn certificates(path: &Path, setting: &str) -> Result<Vec<CertificateDer<'static
 
 fn fault(setting: &str, path: &Path, error: &dyn std::fmt::Display) -> String {
     format!("{setting}: {}: {error}", path.display())
+}
+
+/// A verifier that accepts every certificate.
+pub(crate) fn any_certificate(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(AnyCertificate(provider))
 }
 
 /// Accepts every certificate: `verify: false`, which is warned about at each load. Signatures are

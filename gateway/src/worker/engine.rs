@@ -227,6 +227,38 @@ impl Ladder {
     }
 }
 
+/// What `workers` workers would settle on, with the reason of a step down. Rings are set up, one on a
+/// thread of its own each, and freed again.
+///
+/// # Errors
+///
+/// As [`Ladder::settle`]; a thread could not be started.
+pub(crate) fn rehearse(
+    choice: EngineChoice,
+    workers: usize,
+) -> io::Result<(Engine, Option<io::Error>)> {
+    let mut ladder = Ladder::new();
+    let mut threads = Vec::with_capacity(workers);
+    for _ in 0..workers {
+        let footing = ladder.add_worker();
+        let thread = std::thread::Builder::new().spawn(move || drop(footing.find()))?;
+        threads.push(thread);
+    }
+    let Settled {
+        ladder,
+        engine,
+        reason,
+    } = ladder.settle(choice)?;
+    // Threads end once nobody is left to tell them of a rung.
+    drop(ladder);
+    for thread in threads {
+        thread
+            .join()
+            .map_err(|_| io::Error::other("a thread panicked"))?;
+    }
+    Ok((engine, reason))
+}
+
 impl Footing {
     /// Tries rungs as told until boot says to stay; `None` where boot gave up.
     pub(crate) fn find(self) -> Option<WorkerRuntime> {

@@ -65,7 +65,12 @@ pub(crate) fn pin_to(cpu: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
-fn allowed_cpus() -> io::Result<Vec<usize>> {
+/// The CPUs of the affinity mask, ascending.
+///
+/// # Errors
+///
+/// Those of `sched_getaffinity(2)`.
+pub(crate) fn allowed_cpus() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU)
         .filter(|&cpu| set.is_set(cpu))

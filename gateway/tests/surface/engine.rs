@@ -29,13 +29,13 @@ assert libc.prctl(22, ctypes.c_ulong(2), ctypes.byref(program), zero, zero) == 0
 os.execv(sys.argv[1], sys.argv[1:])
 "#;
 
-fn without_io_uring() -> Vec<String> {
+pub(crate) fn without_io_uring() -> Vec<String> {
     ["python3", "-c", WITHOUT_IO_URING].map(String::from).into()
 }
 
 /// With at most `bytes` of locked memory, and without the right to exceed them. Locked memory is
 /// accounted by user, so each test takes a `user` of its own.
-fn scarce_memory(bytes: u32, user: u32) -> Vec<String> {
+pub(crate) fn scarce_memory(bytes: u32, user: u32) -> Vec<String> {
     let mut words = vec!["prlimit".to_owned(), format!("--memlock={bytes}:{bytes}")];
     if geteuid().is_root() {
         words.extend([
