@@ -28,6 +28,7 @@ pub mod endpoint;
 pub mod json;
 pub mod limit;
 pub mod passthrough;
+pub mod reach;
 pub mod rejection;
 pub mod request_id;
 pub mod rewrite;

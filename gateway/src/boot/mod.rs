@@ -21,7 +21,8 @@ use crate::cold::logging::LogGuard;
 use crate::cold::runtime::ColdThread;
 use crate::cold::signals::{self, Signal};
 use crate::listener::bind::bind_all;
-use crate::settings::{self, Settings};
+use crate::reach::{Reach, reach};
+use crate::settings::{self, ClientVerify, Settings};
 use crate::upstream::trust::Trust;
 use crate::worker::placement::Placement;
 use config_sync::status::ConfigStatus;
@@ -98,6 +99,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     let cold = ColdThread::start(cold_bridge, options).map_err(|e| because("cold side", e))?;
     ready.go();
     say_started(&settings, &placement, &ready, status_addr);
+    warn_of_exposure(&settings);
     notify::tell(notify::READY);
 
     let gateway = Gateway {
@@ -192,6 +194,22 @@ fn raise_descriptor_limit() {
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
             tracing::warn!(%error, "the limit of open files could not be raised");
         }
+    }
+}
+
+/// Metrics name models, keys and providers: whoever reaches them should be meant to.
+fn warn_of_exposure(settings: &Settings) {
+    let prometheus = &settings.observability.prometheus;
+    let client_ca = prometheus
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.client_ca.as_ref());
+    let demanded = client_ca.is_some_and(|ca| ca.verify == ClientVerify::Require);
+    if reach(prometheus.addr.ip()) == Reach::Any && !demanded {
+        tracing::warn!(
+            addr = %prometheus.addr,
+            "metrics and status pages are open to every network (docs/deployment.md, \"metrics_exposed\")"
+        );
     }
 }
 

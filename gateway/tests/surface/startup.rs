@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::json;
 
+use crate::on_both_engines;
 use crate::support::gateway::{chat, get};
 use crate::support::{Engine, Gateway, Raw, Setup, mock, wait_for};
 
@@ -132,6 +133,23 @@ fn warnings_of_both_files_are_logged_once() {
         let lines: Vec<&str> = stderr.lines().filter(|line| line.contains(part)).collect();
         assert_eq!(lines.len(), 1, "{part}: {stderr}");
         assert!(lines[0].contains(r#""level":"WARN""#), "{}", lines[0]);
+    }
+}
+
+on_both_engines! {
+    fn metrics_that_are_open_to_every_network_are_warned_about(engine) {
+        let said = "metrics and status pages are open to every network (docs/deployment.md, \"metrics_exposed\")";
+        for (addr, want) in [("0.0.0.0:0", Some("WARN")), ("127.0.0.1:0", None)] {
+            let mut gateway = Setup::new(engine, mock())
+                .with("observability.metrics.prometheus.addr", addr)
+                .with("shutdown.min_drain_secs", 0)
+                .start();
+            gateway.signal(rustix::process::Signal::TERM);
+            gateway.ended();
+            wait_for("the last line", || gateway.logged("stopped"));
+            let line = gateway.logged(said);
+            assert_eq!(line.as_ref().and_then(|line| line["level"].as_str()), want, "{addr}");
+        }
     }
 }
 

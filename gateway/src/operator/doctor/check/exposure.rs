@@ -1,9 +1,8 @@
 //! Who reaches what: listeners, the store, keys that everybody knows. [pure]
 
-use std::net::IpAddr;
-
 use super::super::facts::{Etcd, Facts, Gateway, Listener, ListenerTls, Zone};
 use super::super::finding::{Finding, Severity};
+use crate::reach::{Reach, reach};
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let Some(gateway) = &facts.gateway else {
@@ -15,37 +14,6 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     findings.extend(resources(gateway));
     findings.extend(keyring(gateway));
     findings
-}
-
-/// From where an address is reached.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Reach {
-    /// This host alone.
-    Loopback,
-    /// Networks that are not routed on the Internet.
-    Private,
-    /// Every network of the host, or an address of the Internet.
-    Any,
-}
-
-/// # Source
-///
-/// RFC 1918, 4193 and 6598; link-local addresses count as private.
-fn reach(ip: IpAddr) -> Reach {
-    let ip = ip.to_canonical();
-    let private = match ip {
-        IpAddr::V4(ip) => {
-            let [first, second, ..] = ip.octets();
-            let shared = first == 100 && second & 0xc0 == 64;
-            ip.is_private() || ip.is_link_local() || shared
-        }
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    };
-    match ip.is_loopback() {
-        true => Reach::Loopback,
-        false if private => Reach::Private,
-        false => Reach::Any,
-    }
 }
 
 fn listener(listener: &Listener) -> Vec<Finding> {
@@ -235,30 +203,6 @@ mod tests {
     use super::*;
     use ListenerTls::{Mutual, Plain, Server};
     use Severity::{Fail, Info, Ok, Warn};
-
-    #[test]
-    fn addresses_are_told_apart_by_who_reaches_them() {
-        let cases = [
-            ("127.0.0.1", Reach::Loopback),
-            ("::1", Reach::Loopback),
-            ("::ffff:127.0.0.1", Reach::Loopback),
-            ("10.1.2.3", Reach::Private),
-            ("172.16.0.1", Reach::Private),
-            ("172.32.0.1", Reach::Any),
-            ("100.64.0.1", Reach::Private),
-            ("100.128.0.1", Reach::Any),
-            ("169.254.1.1", Reach::Private),
-            ("fd00::1", Reach::Private),
-            ("fe80::1", Reach::Private),
-            ("0.0.0.0", Reach::Any),
-            ("::", Reach::Any),
-            ("8.8.8.8", Reach::Any),
-            ("2001:4860::1", Reach::Any),
-        ];
-        for (ip, want) in cases {
-            assert_eq!(reach(ip.parse().expect(ip)), want, "{ip}");
-        }
-    }
 
     #[test]
     fn each_zone_has_its_own_idea_of_too_open() {
