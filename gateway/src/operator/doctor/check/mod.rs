@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn every_id_is_in_the_documentation() {
         let page = include_str!("../../../../../docs/deployment.md");
-        let source = [
+        let sources = [
             include_str!("mod.rs"),
             include_str!("exposure.rs"),
             include_str!("files.rs"),
@@ -99,7 +99,8 @@ mod tests {
             include_str!("limits.rs"),
             include_str!("network.rs"),
         ]
-        .concat();
+        .map(|text| text.split("mod tests {").next().unwrap_or_default());
+        let source = sources.concat();
         let calls = source.split("Finding::new(").skip(1);
         let ids: Vec<&str> = calls
             .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())

@@ -113,6 +113,34 @@ mod tests {
         said(&check(&facts))
     }
 
+    /// The value of a key of the file for `/etc/sysctl.d`.
+    fn shipped<const N: usize>(key: &str) -> [u64; N] {
+        let text = include_str!("../../../../../tuning/sysctl.d/60-sluice.conf");
+        let mut lines = text.lines().filter_map(|line| line.split_once(" = "));
+        let (_, value) = lines.find(|(name, _)| *name == key).expect(key);
+        let numbers = value.split(' ').map(|word| word.parse().expect(key));
+        let numbers: Vec<u64> = numbers.collect();
+        numbers.try_into().expect(key)
+    }
+
+    #[test]
+    fn the_shipped_settings_have_nothing_to_mend() {
+        let found = of(|host| {
+            let one = |key| Some(shipped::<1>(key)[0]);
+            host.somaxconn = one("net.core.somaxconn");
+            host.syn_backlog = one("net.ipv4.tcp_max_syn_backlog");
+            host.tw_reuse = one("net.ipv4.tcp_tw_reuse");
+            host.device_backlog = one("net.core.netdev_max_backlog");
+            let [first, last] = shipped("net.ipv4.ip_local_port_range");
+            host.local_ports = Some((first, last));
+        });
+        assert_eq!(found.len(), 5);
+        assert!(
+            found.iter().all(|(_, severity)| *severity == Ok),
+            "{found:?}"
+        );
+    }
+
     #[test]
     fn what_could_not_be_read_is_not_judged() {
         assert!(of(|_| {}).is_empty());
