@@ -7,7 +7,7 @@ NODE_DIR := gateway/tests/sdk/node
 # The black-box tests drive an optimised binary; `ci` is `release` without the long link.
 PROFILE := ci
 
-.PHONY: run build test lint unit sdk soak fuzz deny fmt clean
+.PHONY: run build image test lint unit sdk soak fuzz deny fmt clean
 # Installs packages of Debian and Ubuntu; elsewhere it says what to install.
 define install
 	@command -v apt-get >/dev/null || { echo "please install: $(1)" >&2; exit 1; }
@@ -20,6 +20,8 @@ MISSING_PROTOC := $(shell t=$$(mktemp -d); echo 'import "google/protobuf/descrip
 	protoc -I$$t -o/dev/null $$t/a.proto >/dev/null 2>&1 || echo protoc; rm -r $$t)
 MISSING_ETCD := $(if $(and $(shell command -v etcd),$(shell command -v etcdctl)),,etcd)
 MISSING_REDIS := $(if $(and $(shell command -v redis-server),$(shell command -v redis-cli)),,redis)
+# The tests of the image need root, and skip without it.
+MISSING_ISOLATION := $(if $(filter 0,$(shell id -u)),$(if $(and $(shell command -v setcap),$(shell command -v ip)),,isolation))
 MISSING_NODE := $(if $(and $(shell command -v node),$(shell command -v npm)),,node)
 
 ## Build in release mode and serve a resources file with a scripted LLM upstream beside it.
@@ -29,6 +31,10 @@ run: build
 build: $(MISSING_PROTOC)
 	$(CARGO) build --release --locked -p gateway -p loadtest
 
+## The container image; needs Docker or Podman, and the network.
+image:
+	docker build --build-arg SLUICE_COMMIT=$$(git rev-parse --short HEAD) --tag sluice:0.1.0 .
+
 ## Everything that CI checks.
 test: lint unit sdk
 
@@ -36,7 +42,7 @@ lint: $(MISSING_PROTOC)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --profile $(PROFILE) -- -D warnings
 
-unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD) $(MISSING_REDIS)
+unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD) $(MISSING_REDIS) $(MISSING_ISOLATION)
 	$(CARGO) nextest run --locked --workspace --cargo-profile $(PROFILE) --no-fail-fast
 	$(CARGO) test --locked --workspace --profile $(PROFILE) --doc --quiet
 
@@ -54,7 +60,7 @@ $(NODE_DIR)/node_modules/ready: $(NODE_DIR)/package-lock.json $(MISSING_NODE)
 	cd $(NODE_DIR) && npm ci --no-audit --no-fund --silent
 	touch $@
 
-.PHONY: nextest protoc etcd redis node
+.PHONY: nextest protoc etcd redis isolation node
 ## Runs the official packages of Node.
 node:
 	$(call install,nodejs npm)
@@ -70,6 +76,10 @@ etcd:
 ## The tests run against real servers.
 redis:
 	$(call install,redis-server redis-tools)
+
+## The image is tested with its capability, in namespaces.
+isolation:
+	$(call install,libcap2-bin iproute2)
 
 nextest:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
