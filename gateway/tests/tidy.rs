@@ -113,7 +113,8 @@ fn every_module_says_which_thread_runs_it() {
             "bridge" => &["[bridge]"],
             "http" | "endpoint" | "auth" | "route" | "limit" | "provider" | "usage" | "json"
             | "canonical" | "dialect" | "passthrough" => &["[pure]"],
-            "sys" | "relay" => &["[ring]"],
+            "sys" => &["[ring]", "[boot]"],
+            "relay" => &["[ring]"],
             _ => return None,
         };
         let mark = source.mark()?;
@@ -157,6 +158,7 @@ fn the_runtime_of_the_workers_is_named_where_it_is_known_to_be() {
         "src/request/attempts.rs",
         "src/request/context.rs",
         "src/request/job.rs",
+        "src/sys/listening.rs",
         "src/sys/socket.rs",
         "src/upstream/attempt.rs",
         "src/upstream/connect.rs",

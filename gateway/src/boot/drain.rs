@@ -10,11 +10,11 @@ use crate::cold::signals::Signal;
 use crate::settings::ShutdownSettings;
 
 /// How often it is looked whether requests are in flight.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How often progress is logged.
-const SAY_EVERY: Duration = Duration::from_secs(5);
+pub(super) const SAY_EVERY: Duration = Duration::from_secs(5);
 /// How long closed and cut connections get to leave.
-const LEAVE: Duration = Duration::from_secs(2);
+pub(super) const LEAVE: Duration = Duration::from_secs(2);
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +25,8 @@ pub(super) enum Outcome {
     Cut,
     /// A second signal came.
     Hurried,
+    /// Another process serves in its place; every request here was finished.
+    HandedOver,
 }
 
 impl Outcome {
@@ -34,7 +36,13 @@ impl Outcome {
             Self::Complete => "drain complete",
             Self::Cut => "drain cut at its bound",
             Self::Hurried => "stopped by a second signal",
+            Self::HandedOver => "handed over",
         }
+    }
+
+    /// Whether every request was finished.
+    pub(super) fn is_clean(self) -> bool {
+        matches!(self, Self::Complete | Self::HandedOver)
     }
 }
 
@@ -54,13 +62,13 @@ impl Drain<'_> {
     pub(super) fn run(&self) -> Outcome {
         let started = Instant::now();
         let mut said = started;
-        self.tell(&ToWorker::Drain);
+        tell(self.views, &ToWorker::Drain);
         let outcome = loop {
             if self.hurried() {
                 return Outcome::Hurried;
             }
             let spent = started.elapsed();
-            let in_flight = self.in_flight();
+            let in_flight = in_flight(self.views);
             if spent >= self.settings.min_drain && in_flight == 0 {
                 break Outcome::Complete;
             }
@@ -72,16 +80,25 @@ impl Drain<'_> {
                 tracing::info!(in_flight, seconds = spent.as_secs(), "still draining");
             }
         };
-        self.tell(&match outcome {
-            Outcome::Cut => ToWorker::Cut,
-            Outcome::Complete | Outcome::Hurried => ToWorker::StopAccepting,
-        });
+        tell(
+            self.views,
+            &match outcome {
+                Outcome::Cut => ToWorker::Cut,
+                Outcome::Complete | Outcome::Hurried | Outcome::HandedOver => {
+                    ToWorker::StopAccepting
+                }
+            },
+        );
         let leaving = Instant::now();
-        while self.in_flight() > 0 || (self.connections() > 0 && leaving.elapsed() < LEAVE) {
+        while in_flight(self.views) > 0
+            || (connections(self.views) > 0 && leaving.elapsed() < LEAVE)
+        {
             let bound = self.settings.max_drain;
             let too_late = match outcome {
                 // A request that slipped in at the end is served like the others.
-                Outcome::Complete => bound.is_some_and(|max| started.elapsed() >= max),
+                Outcome::Complete | Outcome::HandedOver => {
+                    bound.is_some_and(|max| started.elapsed() >= max)
+                }
                 Outcome::Cut | Outcome::Hurried => true,
             };
             if self.hurried() || (too_late && leaving.elapsed() >= LEAVE) {
@@ -95,25 +112,25 @@ impl Drain<'_> {
     fn hurried(&self) -> bool {
         matches!(self.signals.recv_timeout(LOOK_EVERY), Ok(Signal::Stop(_)))
     }
+}
 
-    fn tell(&self, message: &ToWorker) {
-        for view in self.views {
-            view.mailbox.send(message.clone());
-        }
+/// Tells every worker.
+pub(super) fn tell(views: &[WorkerView], message: &ToWorker) {
+    for view in views {
+        view.mailbox.send(message.clone());
     }
+}
 
-    fn in_flight(&self) -> i64 {
-        let workers = self.views.iter();
-        workers
-            .flat_map(|view| &view.counters.in_flight)
-            .map(|gauge| gauge.value())
-            .sum()
-    }
+/// Requests being served.
+pub(super) fn in_flight(views: &[WorkerView]) -> i64 {
+    let gauges = views.iter().flat_map(|view| &view.counters.in_flight);
+    gauges.map(|gauge| gauge.value()).sum()
+}
 
-    fn connections(&self) -> i64 {
-        let workers = self.views.iter();
-        workers
-            .map(|view| view.counters.connections[Side::Downstream as usize].value())
-            .sum()
-    }
+/// Open connections of callers.
+pub(super) fn connections(views: &[WorkerView]) -> i64 {
+    let gauges = views.iter().map(|view| &view.counters.connections);
+    gauges
+        .map(|sides| sides[Side::Downstream as usize].value())
+        .sum()
 }

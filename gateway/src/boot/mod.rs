@@ -2,10 +2,13 @@
 
 mod cold;
 mod drain;
+mod handover;
+mod inherit;
 mod notify;
 mod resources;
 mod source;
 mod tls;
+pub(crate) mod upgrade;
 mod workers;
 
 use std::fmt;
@@ -20,15 +23,18 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::cold::logging::LogGuard;
 use crate::cold::runtime::ColdThread;
 use crate::cold::signals::{self, Signal};
-use crate::listener::bind::bind_all;
+use crate::listener::bind::{bind_all, spread};
 use crate::reach::{Reach, reach};
-use crate::settings::{self, ClientVerify, Settings};
+use crate::settings::{self, ClientVerify, Settings, ShutdownSettings};
 use crate::upstream::trust::Trust;
 use crate::worker::placement::Placement;
 use config_sync::status::ConfigStatus;
 use drain::Drain;
+use handover::Handover;
+use inherit::Inherited;
 use source::Source;
 use tls::Listeners;
+use upgrade::{Passed, Progress, Upgrade};
 use workers::Workers;
 
 /// How often the main thread looks whether every thread is still there.
@@ -57,6 +63,8 @@ fn because(what: &str, cause: impl fmt::Display) -> BootError {
 ///
 /// [`BootError`]: nothing is left bound.
 pub fn run(path: &Path) -> Result<bool, BootError> {
+    let mut inherited = Inherited::take()?;
+    upgrade::call_itself(upgrade::STARTING);
     let (settings, warnings) =
         settings::load(path, settings::process_env()).map_err(|e| BootError(e.to_string()))?;
     let log = cold::start_log(&settings)?;
@@ -71,9 +79,13 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
 
     let placement = Placement::decide(settings.proxy.workers.get(), settings.proxy.pin_cpus)
         .map_err(|error| because("CPU affinity", error))?;
-    let listeners = bind_all(settings.proxy.addr, placement.cpus.len())
-        .map_err(|error| because(&format!("proxy.addr {}", settings.proxy.addr), error))?;
-    let (status_listener, status_addr) = bind_status(&settings)?;
+    let passed = listening(&settings, &mut inherited, placement.cpus.len())?;
+    let listeners = spread(&passed.proxy, placement.cpus.len());
+    let listeners = listeners.map_err(|error| because("proxy.addr", error))?;
+    let status_listener = passed.metrics.try_clone();
+    let status_listener = status_listener.map_err(|error| because("metrics", error))?;
+    let status_addr = status_listener.local_addr();
+    let status_addr = status_addr.map_err(|error| because("metrics", error))?;
 
     let (bridges, cold_bridge) = cold::bridge(&settings, placement.cpus.len())?;
     let (workers, ready) = Workers::start(
@@ -96,13 +108,21 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         (&tls, &log),
         checks,
     )?;
+    if inherited.ready.is_some() {
+        upgrade::until_configured(&status)?;
+    }
     let cold = ColdThread::start(cold_bridge, options).map_err(|e| because("cold side", e))?;
     ready.go();
+    upgrade::call_itself(upgrade::SERVING);
     say_started(&settings, &placement, &ready, status_addr);
     warn_of_exposure(&settings);
     notify::tell(notify::READY);
+    if let Some(ready) = inherited.ready {
+        upgrade::say_ready(ready);
+    }
 
     let gateway = Gateway {
+        passed,
         settings,
         workers,
         views,
@@ -118,6 +138,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
 
 /// Everything that runs.
 struct Gateway {
+    passed: Passed,
     settings: Settings,
     workers: Workers,
     views: Vec<crate::bridge::WorkerView>,
@@ -129,42 +150,118 @@ struct Gateway {
     tls: Listeners,
 }
 
+/// Why a gateway stops serving.
+enum End {
+    /// It was told to end.
+    Drain,
+    /// Another process has become ready to serve in its place.
+    HandOver(Upgrade),
+    /// A thread of it has ended.
+    Broken,
+}
+
 impl Gateway {
     fn serve(mut self) -> bool {
+        match self.until_end() {
+            End::Drain => {
+                notify::tell(notify::STOPPING);
+                let outcome = self.drain(&self.settings.shutdown);
+                self.leave(outcome)
+            }
+            End::HandOver(upgrade) => self.hand_over(upgrade),
+            End::Broken => self.broken(),
+        }
+    }
+
+    fn until_end(&mut self) -> End {
+        let mut upgrade: Option<Upgrade> = None;
         loop {
-            match self.signals.recv_timeout(LOOK_EVERY) {
-                Ok(Signal::Reload) => {
-                    self.tls.reload(true);
-                    self.source.reload(&self.status);
+            let every = upgrade.as_ref().map_or(LOOK_EVERY, |_| upgrade::LOOK_EVERY);
+            match self.signals.recv_timeout(every) {
+                Ok(Signal::Reload) => self.reload(),
+                Ok(Signal::Upgrade) => {
+                    upgrade = upgrade::begin(upgrade, &self.passed);
                 }
                 Ok(Signal::Stop(name)) => {
                     tracing::info!(signal = name, "draining");
-                    break;
+                    if let Some(upgrade) = upgrade {
+                        upgrade.give_up("this process was told to stop");
+                    }
+                    return End::Drain;
                 }
-                Err(RecvTimeoutError::Timeout) if self.is_whole() => {
-                    self.tls.look();
-                    self.source.look(&self.status);
-                }
-                Err(_) => {
-                    tracing::error!("a thread of the gateway has ended; the process follows");
-                    drop(self.log);
-                    return false;
-                }
+                Err(RecvTimeoutError::Timeout) if self.is_whole() => self.look(),
+                Err(_) => return End::Broken,
             }
+            upgrade = match upgrade.map(Upgrade::look) {
+                Some(Progress::Ready(upgrade)) => return End::HandOver(upgrade),
+                Some(Progress::Waiting(upgrade)) => Some(upgrade),
+                Some(Progress::Failed) | None => None,
+            };
         }
-        notify::tell(notify::STOPPING);
+    }
+
+    fn drain(&self, settings: &ShutdownSettings) -> drain::Outcome {
         let drain = Drain {
-            settings: &self.settings.shutdown,
+            settings,
             views: &self.views,
             signals: &self.signals,
         };
-        let outcome = drain.run();
+        drain.run()
+    }
+
+    /// Serves what it has to the end, while another process accepts.
+    fn hand_over(mut self, upgrade: Upgrade) -> bool {
+        let mut handover = Handover::begin(upgrade, &self.views);
+        self.cold.leave_status();
+        // The other process has them too. If it were to end, callers would rather be refused than
+        // wait for this one.
+        self.passed.proxy.clear();
+        loop {
+            match self.signals.recv_timeout(drain::LOOK_EVERY) {
+                Ok(Signal::Reload) => self.reload(),
+                Ok(Signal::Upgrade) => tracing::warn!("no upgrade: this process has handed over"),
+                Ok(Signal::Stop(name)) => {
+                    tracing::info!(signal = name, "draining");
+                    let settings = ShutdownSettings {
+                        min_drain: Duration::ZERO,
+                        ..self.settings.shutdown
+                    };
+                    let outcome = self.drain(&settings);
+                    return self.leave(outcome);
+                }
+                Err(RecvTimeoutError::Timeout) if self.is_whole() => self.look(),
+                Err(_) => return self.broken(),
+            }
+            if handover.is_done(&self.views) {
+                return self.leave(drain::Outcome::HandedOver);
+            }
+        }
+    }
+
+    /// Writes what is left to be written; whether the end was a clean one.
+    fn leave(self, outcome: drain::Outcome) -> bool {
         self.source.stop();
         let flushed = self.cold.flush_and_stop();
         tracing::info!(outcome = outcome.label(), "stopped");
         drop(self.log);
         // Operations are still in flight on the workers' rings; leaving is the clean end for them.
-        flushed && outcome == drain::Outcome::Complete
+        flushed && outcome.is_clean()
+    }
+
+    fn broken(self) -> bool {
+        tracing::error!("a thread of the gateway has ended; the process follows");
+        drop(self.log);
+        false
+    }
+
+    fn reload(&mut self) {
+        self.tls.reload(true);
+        self.source.reload(&self.status);
+    }
+
+    fn look(&mut self) {
+        self.tls.look();
+        self.source.look(&self.status);
     }
 
     fn is_whole(&self) -> bool {
@@ -172,18 +269,28 @@ impl Gateway {
     }
 }
 
-fn bind_status(settings: &Settings) -> Result<(TcpListener, SocketAddr), BootError> {
+/// The listening sockets: those that the process was started with, else bound now.
+fn listening(
+    settings: &Settings,
+    inherited: &mut Inherited,
+    workers: usize,
+) -> Result<Passed, BootError> {
+    let addr = settings.proxy.addr;
+    let mut proxy = std::mem::take(&mut inherited.proxy);
+    if proxy.is_empty() {
+        let bound = bind_all(addr, workers);
+        proxy = bound.map_err(|error| because(&format!("proxy.addr {addr}"), error))?;
+    }
+    for socket in &proxy {
+        inherit::say_where(addr, "proxy.addr", socket);
+    }
     let addr = settings.observability.prometheus.addr;
-    let bound = TcpListener::bind(addr).and_then(|listener| {
-        let addr = listener.local_addr()?;
-        Ok((listener, addr))
-    });
-    bound.map_err(|error| {
-        because(
-            &format!("observability.metrics.prometheus.addr {addr}"),
-            error,
-        )
-    })
+    let key = "observability.metrics.prometheus.addr";
+    let metrics = inherited.metrics.take();
+    let metrics = metrics.map_or_else(|| TcpListener::bind(addr), Ok);
+    let metrics = metrics.map_err(|error| because(&format!("{key} {addr}"), error))?;
+    inherit::say_where(addr, key, &metrics);
+    Ok(Passed { proxy, metrics })
 }
 
 /// A stream takes two descriptors: the soft limit goes up to the hard one.
@@ -234,6 +341,7 @@ fn say_started(
         service = &*settings.observability.service_name,
         version = env!("CARGO_PKG_VERSION"),
         addr = %ready.addr(),
+        pid = std::process::id(),
         workers = placement.cpus.len(),
         io_engine = engine.name(),
         open_files_max = getrlimit(Resource::Nofile).current,

@@ -1,4 +1,4 @@
-//! What the service manager is told: ready, stopping. [boot]
+//! What the service manager is told: ready, stopping, which process is the main one. [boot]
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,6 +13,11 @@ const SOCKET: &str = "NOTIFY_SOCKET";
 pub(super) const READY: &str = "READY=1";
 /// The drain has begun.
 pub(super) const STOPPING: &str = "STOPPING=1";
+
+/// Another process is the service's main one from here on.
+pub(super) fn main_process(pid: u32) -> String {
+    format!("MAINPID={pid}")
+}
 
 /// Tells the manager, where there is one. Never waits for it.
 ///

@@ -29,7 +29,7 @@ pub(super) struct Ready {
 }
 
 impl Workers {
-    /// Starts one thread per listening socket and settles them on one engine.
+    /// Starts one thread per entry of `listeners` and settles them on one engine.
     ///
     /// # Errors
     ///
@@ -38,16 +38,16 @@ impl Workers {
         settings: &Settings,
         placement: &Placement,
         bridges: Vec<WorkerBridge>,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Vec<TcpListener>>,
         trust: &Arc<Trust>,
         tls: Option<&Arc<TlsListener>>,
         cell: &SnapshotCell,
     ) -> Result<(Self, Ready), BootError> {
-        let addr = local_addr(&listeners).map_err(|error| because("proxy.addr", error))?;
+        let addr = local_addr(listeners.first()).map_err(|error| because("proxy.addr", error))?;
         let shared = Arc::new(worker_settings(settings));
         let mut ladder = Ladder::new();
         let mut threads = Vec::with_capacity(bridges.len());
-        for ((bridge, listener), cpu) in bridges.into_iter().zip(listeners).zip(&placement.cpus) {
+        for ((bridge, own), cpu) in bridges.into_iter().zip(listeners).zip(&placement.cpus) {
             let parts = WorkerParts {
                 settings: Arc::clone(&shared),
                 trust: Arc::clone(trust),
@@ -58,7 +58,7 @@ impl Workers {
             let (footing, cpu) = (ladder.add_worker(), *cpu);
             let thread = std::thread::Builder::new()
                 .name(format!("sluice-{}", parts.bridge.worker))
-                .spawn(move || run::main(parts, cpu, footing, listener))
+                .spawn(move || run::main(parts, cpu, footing, own))
                 .map_err(|error| because("worker thread", error))?;
             threads.push(thread);
         }
@@ -102,8 +102,8 @@ impl Ready {
     }
 }
 
-fn local_addr(listeners: &[TcpListener]) -> io::Result<SocketAddr> {
-    let first = listeners.first();
+fn local_addr(listeners: Option<&Vec<TcpListener>>) -> io::Result<SocketAddr> {
+    let first = listeners.and_then(|own| own.first());
     first.map_or(Err(io::ErrorKind::NotFound.into()), TcpListener::local_addr)
 }
 

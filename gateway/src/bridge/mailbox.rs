@@ -8,7 +8,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::AcqRel};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, Ordering::AcqRel, Ordering::Acquire, Ordering::Release,
+};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -22,6 +24,7 @@ pub const WORKER_MESSAGES_MAX: usize = 256;
 const DRAIN: u8 = 1;
 const STOP_ACCEPTING: u8 = 2;
 const CUT: u8 = 4;
+const HAND_OVER: u8 = 8;
 
 /// The sending end of a bounded queue with a wake-up. Cloned freely.
 #[derive(Debug)]
@@ -100,6 +103,9 @@ pub fn hush(ear: &mut impl Read) {
 /// What a worker is told.
 #[derive(Clone, Debug)]
 pub enum ToWorker {
+    /// Another process accepts from now on: leave the listening sockets to it, answer with
+    /// `connection: close`.
+    HandOver,
     /// Answer with `connection: close` from now on, and leave once nothing is in flight.
     Drain,
     /// Close the listening socket and idle connections.
@@ -116,12 +122,14 @@ pub struct Mailbox {
     answers: Receiver<DnsAnswer>,
     limits: Receiver<LimitAnswer>,
     orders: Arc<AtomicU8>,
+    accepts_no_more: Arc<AtomicBool>,
 }
 
 impl Mailbox {
     /// The next message. Orders come first and are never lost, whatever is queued.
     pub fn pop(&self) -> Option<ToWorker> {
         for (bit, order) in [
+            (HAND_OVER, ToWorker::HandOver),
             (DRAIN, ToWorker::Drain),
             (STOP_ACCEPTING, ToWorker::StopAccepting),
             (CUT, ToWorker::Cut),
@@ -131,6 +139,12 @@ impl Mailbox {
             }
         }
         self.answers.pop().map(ToWorker::Dns)
+    }
+
+    /// Tells the other end that every connection of this worker is counted, and none will be added.
+    pub fn say_accepts_no_more(&self) {
+        // Pairs with the Acquire below: who sees it sees the connections counted before it.
+        self.accepts_no_more.store(true, Release);
     }
 
     /// The next answer of the shared counters.
@@ -145,6 +159,7 @@ pub struct MailboxSender {
     answers: Sender<DnsAnswer>,
     limits: Arc<ArrayQueue<LimitAnswer>>,
     orders: Arc<AtomicU8>,
+    accepts_no_more: Arc<AtomicBool>,
 }
 
 impl MailboxSender {
@@ -153,6 +168,7 @@ impl MailboxSender {
     /// Returns false when an answer found the queue full and was dropped.
     pub fn send(&self, message: ToWorker) -> bool {
         let order = match message {
+            ToWorker::HandOver => HAND_OVER,
             ToWorker::Drain => DRAIN,
             ToWorker::StopAccepting => STOP_ACCEPTING,
             ToWorker::Cut => CUT,
@@ -161,6 +177,11 @@ impl MailboxSender {
         self.orders.fetch_or(order, AcqRel);
         self.answers.ring();
         true
+    }
+
+    /// Whether the worker has left its listening sockets.
+    pub fn accepts_no_more(&self) -> bool {
+        self.accepts_no_more.load(Acquire)
     }
 
     /// Delivers an answer of the shared counters and wakes the worker. Never blocks.
@@ -183,16 +204,19 @@ impl MailboxSender {
 pub fn mailbox() -> io::Result<(MailboxSender, Mailbox, OwnedFd)> {
     let (sender, answers, ear) = queue(WORKER_MESSAGES_MAX)?;
     let orders = Arc::new(AtomicU8::new(0));
+    let accepts_no_more = Arc::new(AtomicBool::new(false));
     let limits = Arc::new(ArrayQueue::new(ASKS_IN_FLIGHT_MAX));
     let sender = MailboxSender {
         answers: sender,
         limits: Arc::clone(&limits),
         orders: Arc::clone(&orders),
+        accepts_no_more: Arc::clone(&accepts_no_more),
     };
     let mailbox = Mailbox {
         answers,
         limits: Receiver { queue: limits },
         orders,
+        accepts_no_more,
     };
     Ok((sender, mailbox, ear))
 }

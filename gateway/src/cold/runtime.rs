@@ -65,6 +65,8 @@ pub struct ColdOptions {
 #[derive(Debug)]
 pub struct ColdThread {
     stop: oneshot::Sender<()>,
+    /// Dropped or sent: the status listener is another process's.
+    leave: Option<oneshot::Sender<()>>,
     thread: JoinHandle<()>,
 }
 
@@ -106,8 +108,11 @@ impl ColdThread {
             buckets: Arc::clone(&bridge.buckets),
         };
         let (stop, stopped) = oneshot::channel();
+        let (leave, left) = oneshot::channel();
         let tls = options.status_tls;
-        let listener = options.status_listener.map(|listener| (listener, tls));
+        let listener = options
+            .status_listener
+            .map(|listener| (listener, tls, left));
         let shared = options.limits;
         let checks = options.checks;
         let thread = std::thread::Builder::new()
@@ -120,7 +125,12 @@ impl ColdThread {
                 // A lookup may hang in its thread: it is left behind.
                 runtime.shutdown_background();
             })?;
-        Ok(Self { stop, thread })
+        let leave = Some(leave);
+        Ok(Self {
+            stop,
+            leave,
+            thread,
+        })
     }
 
     /// Writes everything the workers have queued, at most [`FLUSH_LIMIT`], and ends the thread.
@@ -132,14 +142,20 @@ impl ColdThread {
         self.thread.join().is_ok()
     }
 
+    /// Stops accepting on the status listener and closes its connections once they are idle.
+    pub fn leave_status(&mut self) {
+        // Gone already where the cold side has ended, and its listener with it.
+        drop(self.leave.take());
+    }
+
     /// Whether the thread has ended by itself, which only a panic can bring about.
     pub fn is_dead(&self) -> bool {
         self.thread.is_finished()
     }
 }
 
-/// Where the status listener is bound, and its TLS.
-type StatusListener = (TcpListener, Option<Arc<TlsListener>>);
+/// Where the status listener is bound, its TLS, and what ends with its time.
+type StatusListener = (TcpListener, Option<Arc<TlsListener>>, oneshot::Receiver<()>);
 
 /// What the ticking task owns.
 struct Side {
@@ -205,9 +221,10 @@ async fn run(
             tracing::error!(%error, "name resolution has stopped");
         }
     });
-    if let Some((listener, tls)) = listener {
+    if let Some((listener, tls, left)) = listener {
+        let left = async move { drop(left.await) };
         tokio::spawn(async move {
-            if let Err(error) = status.serve(listener, tls).await {
+            if let Err(error) = status.serve(listener, tls, left).await {
                 tracing::error!(%error, "the status listener has stopped");
             }
         });

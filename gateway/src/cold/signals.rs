@@ -10,6 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub enum Signal {
     /// SIGHUP: read the configuration again.
     Reload,
+    /// SIGUSR2: start the binary anew and hand over to it.
+    Upgrade,
     /// SIGTERM or SIGINT: drain and end; the second time at once.
     Stop(&'static str),
 }
@@ -26,6 +28,7 @@ pub fn listen() -> io::Result<Receiver<Signal>> {
         .build()?;
     let entered = runtime.enter();
     let mut reload = signal(SignalKind::hangup())?;
+    let mut upgrade = signal(SignalKind::user_defined2())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     drop(entered);
@@ -36,6 +39,7 @@ pub fn listen() -> io::Result<Receiver<Signal>> {
                 loop {
                     let signal = tokio::select! {
                         _ = reload.recv() => Signal::Reload,
+                        _ = upgrade.recv() => Signal::Upgrade,
                         _ = interrupt.recv() => Signal::Stop("SIGINT"),
                         _ = terminate.recv() => Signal::Stop("SIGTERM"),
                     };

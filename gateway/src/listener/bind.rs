@@ -26,6 +26,27 @@ pub(crate) fn bind_all(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpList
     (0..count).map(|_| open(addr, true)).collect()
 }
 
+/// Spreads `sockets` over `count` workers: each socket is attended, each worker has one at least.
+///
+/// Where there are fewer sockets than workers, several workers accept from one. No further ones are
+/// bound: a socket that is closed again, by a process that does not become ready, takes the
+/// connections that wait on it along.
+///
+/// # Errors
+///
+/// Those of `fcntl(2)`; none to spread.
+pub(crate) fn spread(sockets: &[TcpListener], count: usize) -> io::Result<Vec<Vec<TcpListener>>> {
+    if sockets.is_empty() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let own = |worker: usize| {
+        let first = worker % sockets.len();
+        let others = sockets.iter().skip(first).step_by(count.max(1));
+        others.map(TcpListener::try_clone).collect()
+    };
+    (0..count).map(own).collect()
+}
+
 fn open(addr: SocketAddr, share: bool) -> io::Result<TcpListener> {
     let family = match addr {
         SocketAddr::V4(_) => AddressFamily::INET,
@@ -48,6 +69,35 @@ fn open(addr: SocketAddr, share: bool) -> io::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_socket_is_attended_and_each_worker_has_one() {
+        let sockets: Vec<_> = (0..5)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let ports = |sockets: &[TcpListener]| -> Vec<u16> {
+            let addrs = sockets.iter().map(|socket| socket.local_addr().unwrap());
+            addrs.map(|addr| addr.port()).collect()
+        };
+        let all = ports(&sockets);
+        // (sockets, workers) -> which sockets each worker has
+        let cases: [(usize, usize, &[&[usize]]); 4] = [
+            (2, 2, &[&[0], &[1]]),
+            (1, 3, &[&[0], &[0], &[0]]),
+            (2, 3, &[&[0], &[1], &[0]]),
+            (5, 2, &[&[0, 2, 4], &[1, 3]]),
+        ];
+        for (sockets_len, workers, want) in cases {
+            let spread = spread(&sockets[..sockets_len], workers).unwrap();
+            let found: Vec<Vec<u16>> = spread.iter().map(|own| ports(own)).collect();
+            let want = want
+                .iter()
+                .map(|own| own.iter().map(|&at| all[at]).collect());
+            let want: Vec<Vec<u16>> = want.collect();
+            assert_eq!(found, want, "{sockets_len} over {workers}");
+        }
+        assert!(spread(&[], 1).is_err());
+    }
 
     #[test]
     fn workers_share_a_port_that_nobody_else_can_take() {

@@ -8,53 +8,92 @@ mod http2;
 pub(crate) mod wire;
 
 use std::cell::Cell;
-use std::net::TcpListener as StdListener;
+use std::future::poll_fn;
+use std::net::{TcpListener as StdListener, TcpStream as StdStream};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use monoio::net::{TcpListener, TcpStream};
+use monoio::net::TcpStream;
 
 use crate::bridge::domain::Side;
-use crate::sys::Socket;
+use crate::sys::{Listening, Socket};
 use crate::worker::Worker;
 use crate::worker::core::Phase;
+use crate::worker::doors::Door;
+use crate::worker::race::{Either, race};
 use crate::worker::task;
 
 /// Pause after a failed accept: most likely the process is out of descriptors, and the connection
 /// is still waiting, so that trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections accepted from one socket before the others of the worker have their turn.
+const ACCEPTS_PER_TURN: usize = 64;
 /// Connections beyond the limit that are told so (503) at the same time. Those beyond are closed
 /// without a word: whoever floods the gateway needs no explanation.
 const TURNED_AWAY_MAX: usize = 256;
 
-/// Accepts connections until the worker closes.
-///
-/// A pending accept is never dropped: on the ring a connection that arrives at that moment would
-/// be lost with its descriptor. The process ends with it.
+/// Begins to accept connections from `listeners`.
 ///
 /// # Errors
 ///
-/// The socket cannot be handed to the runtime.
-pub(crate) async fn run(worker: Rc<Worker>, listener: StdListener) -> std::io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+/// A socket cannot be handed to the runtime; nothing is accepted then.
+pub(crate) fn open(worker: &Rc<Worker>, listeners: Vec<StdListener>) -> std::io::Result<()> {
+    let listeners: std::io::Result<Vec<_>> = listeners.into_iter().map(Listening::new).collect();
+    for listening in listeners? {
+        let door = worker.doors.add();
+        let panicked = Rc::clone(worker);
+        let worker = Rc::clone(worker);
+        task::spawn(
+            async move {
+                accept(&worker, &listening, door).await;
+                // Closed before it is said that nothing more comes.
+                drop(listening);
+                if worker.doors.leave() {
+                    worker.bridge.mailbox.say_accepts_no_more();
+                }
+            },
+            move |text| panicked.panicked(text),
+        );
+    }
+    Ok(())
+}
+
+/// Accepts connections until the listening sockets are handed over.
+///
+/// What waits here is a question for readiness, which takes no connection: dropped, it leaves those
+/// that arrive at that moment to whoever else accepts from the socket.
+async fn accept(worker: &Rc<Worker>, listening: &Listening, door: Door) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) if worker.phase.get() < Phase::Closing => start(&worker, stream),
-            Ok(_) => {}
-            Err(error) => {
-                worker.error("accepting a connection failed", &error.to_string());
-                monoio::time::sleep(ACCEPT_PAUSE).await;
-            }
+        let shut = pin!(poll_fn(|cx| worker.doors.poll_shut(door, cx)));
+        let failed = match race(shut, pin!(listening.readable())).await {
+            Either::Left(()) => return,
+            Either::Right(ready) => ready.and_then(|()| accept_some(worker, listening)),
+        };
+        if let Err(error) = failed {
+            worker.error("accepting a connection failed", &error.to_string());
+            monoio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
 }
 
-fn start(worker: &Rc<Worker>, stream: TcpStream) {
-    let opened = Socket::new(stream).and_then(|socket| {
-        socket.set_close_on_exec()?;
-        Ok((socket.peer_addr()?, socket))
-    });
+/// Accepts what waits, a turn's worth at most.
+fn accept_some(worker: &Rc<Worker>, listening: &Listening) -> std::io::Result<()> {
+    for _ in 0..ACCEPTS_PER_TURN {
+        match listening.try_accept()? {
+            Some(stream) if worker.phase.get() < Phase::Closing => start(worker, stream),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+fn start(worker: &Rc<Worker>, stream: StdStream) {
+    let opened = TcpStream::from_std(stream)
+        .and_then(Socket::new)
+        .and_then(|socket| Ok((socket.peer_addr()?, socket)));
     // A connection that died before it was looked at was nobody's request.
     let Ok((peer, socket)) = opened else { return };
     let limit = worker.settings.connections_max;

@@ -260,7 +260,7 @@ pub(super) fn writer(
 ) -> ResponseWriter {
     ResponseWriter {
         request_id: id.clone(),
-        keep_alive: head.keep_alive() && !worker.is_draining() && client.can_be_kept(),
+        keep_alive: head.keep_alive() && !worker.is_leaving() && client.can_be_kept(),
         chunks: head.version() == Version::Http11,
         head_only: *head.method() == Method::Head,
         marks: Marks::default(),

@@ -4,11 +4,15 @@
 #![allow(unsafe_code)]
 
 mod clock;
+mod inherited;
+mod listening;
 mod memory;
 mod socket;
 mod wait;
 
 pub(crate) use clock::is_clock_in_step;
+pub(crate) use inherited::inherited;
+pub(crate) use listening::Listening;
 pub(crate) use memory::return_freed;
 pub(crate) use socket::Socket;
 pub(crate) use wait::Watch;

@@ -41,16 +41,11 @@ impl Socket {
         Ok(Self { stream, fd })
     }
 
-    /// Marks an accepted descriptor close-on-exec, which the ring's accept does not.
-    ///
-    /// # Errors
-    ///
-    /// Those of `fcntl(2)`.
-    pub(crate) fn set_close_on_exec(&self) -> io::Result<()> {
-        Ok(rustix::io::fcntl_setfd(
-            self.fd(),
-            rustix::io::FdFlags::CLOEXEC,
-        )?)
+    /// A handle that is asked for readiness alone: `stream` listens.
+    pub(super) fn of_listener(stream: TcpStream) -> Self {
+        let fd = stream.as_raw_fd();
+        let stream = Rc::new(stream);
+        Self { stream, fd }
     }
 
     /// Switches TCP keep-alive probes on.

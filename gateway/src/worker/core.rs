@@ -13,6 +13,7 @@ use super::buffers::Buffers;
 use super::clock::Clock;
 use super::connections::Connections;
 use super::date::HttpDate;
+use super::doors::Doors;
 use super::turnstile::Turnstile;
 use crate::bridge::WorkerBridge;
 use crate::bridge::log::{Event, Level};
@@ -70,6 +71,8 @@ pub(crate) type LocalSnapshot = Rc<Arc<Snapshot>>;
 pub(crate) enum Phase {
     /// Serving.
     Serving,
+    /// Another process accepts: connections close after their response, streams go on.
+    HandedOver,
     /// Not ready, still serving; connections close after their response.
     Draining,
     /// No new connections; idle ones are closed.
@@ -93,6 +96,7 @@ pub(crate) struct Worker {
     pub retries: RetryBudget,
     passthrough: RefCell<(u64, Rc<passthrough::Index>)>,
     pub connections: Connections,
+    pub doors: Doors,
     pub bridge: WorkerBridge,
     pub ids: RequestIds,
     pub clock: Clock,
@@ -138,6 +142,7 @@ impl Worker {
             policies: RefCell::default(),
             passthrough: RefCell::default(),
             connections: Connections::default(),
+            doors: Doors::default(),
             bridge: parts.bridge,
             ids: RequestIds::from_os(),
             clock: Clock::new(),
@@ -225,8 +230,13 @@ impl Worker {
         self.phase.set(self.phase.get().max(phase));
     }
 
-    /// Whether the process is on its way out.
-    pub(crate) fn is_draining(&self) -> bool {
+    /// Whether this process is on its way out, so that its connections end with their responses.
+    pub(crate) fn is_leaving(&self) -> bool {
         self.phase.get() > Phase::Serving
+    }
+
+    /// Whether nobody is going to serve here: what probes are told. After a handover somebody does.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase.get() >= Phase::Draining
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn main(
     parts: WorkerParts,
     cpu: Option<usize>,
     footing: Footing,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
 ) {
     if let Some(cpu) = cpu
         && let Err(error) = pin_to(cpu)
@@ -48,8 +48,6 @@ pub(crate) fn main(
         return;
     };
     let is_ring = runtime.is_ring();
-    // Epoll accepts until told that nobody is left; a ring answers EAGAIN where it should wait.
-    let mode = listener.set_nonblocking(!is_ring);
     runtime.block_on(async {
         let turnstile = Turnstile::new(is_ring);
         let worker = Worker::new(parts, turnstile);
@@ -58,12 +56,10 @@ pub(crate) fn main(
         background(&worker, heartbeat(Rc::clone(&worker)));
         background(&worker, sweep(Rc::clone(&worker)));
         background(&worker, mailbox(Rc::clone(&worker)));
-        let accepted = match mode {
-            Ok(()) => listener::run(Rc::clone(&worker), listener).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = accepted {
-            worker.error("a listening socket failed", &error.to_string());
+        match listener::open(&worker, listeners) {
+            // The worker lives as long as the process, which may outlast its listening sockets.
+            Ok(()) => std::future::pending().await,
+            Err(error) => worker.error("a listening socket failed", &error.to_string()),
         }
     });
 }
@@ -124,6 +120,11 @@ async fn listen_to(worker: &Worker) -> io::Result<()> {
 fn obey(worker: &Worker, message: ToWorker) {
     match message {
         ToWorker::Dns(answer) => worker.names.answered(answer, worker.now()),
+        ToWorker::HandOver => {
+            worker.advance(Phase::HandedOver);
+            worker.doors.shut();
+            worker.connections.wake();
+        }
         ToWorker::Drain => {
             worker.advance(Phase::Draining);
             worker.connections.wake();

@@ -86,7 +86,8 @@ impl Status {
         }
     }
 
-    /// Answers on `listener` until the runtime ends.
+    /// Answers on `listener` until `left` resolves: then accepts no more, and closes connections
+    /// after their answer.
     ///
     /// # Errors
     ///
@@ -95,11 +96,14 @@ impl Status {
         self,
         listener: StdTcpListener,
         tls: Option<Arc<TlsListener>>,
+        left: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         listener.set_nonblocking(true)?;
         let listener = Limited::new(TcpListener::from_std(listener)?, tls);
         let app = Router::new().fallback(answer).with_state(self);
-        axum::serve(listener, app).await
+        axum::serve(listener, app)
+            .with_graceful_shutdown(left)
+            .await
     }
 }
 

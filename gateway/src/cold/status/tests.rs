@@ -38,7 +38,7 @@ fn start(metrics_path: Option<&str>) -> (SocketAddr, Vec<WorkerBridge>, ConfigSt
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(status.serve(listener, None))
+        runtime.block_on(status.serve(listener, None, std::future::pending()))
     });
     (addr, workers, config)
 }

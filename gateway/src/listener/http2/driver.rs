@@ -158,7 +158,7 @@ impl<'c> Driver<'c> {
             open,
             streams: Rc::default(),
             alarm: Alarm::default(),
-            born_late: worker.is_draining(),
+            born_late: worker.is_leaving(),
             requests: 0,
             idle_since: Some(worker.now()),
             ending: Ending::No,
@@ -237,7 +237,7 @@ impl<'c> Driver<'c> {
     /// told with its first request: one that is turned away before it has asked would come back.
     fn follow_phase(&mut self) {
         let told = self.ending != Ending::No;
-        if !told && self.worker.is_draining() && (!self.born_late || self.requests > 0) {
+        if !told && self.worker.is_leaving() && (!self.born_late || self.requests > 0) {
             self.end_gently();
         }
     }
