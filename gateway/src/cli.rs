@@ -21,7 +21,7 @@ const IMAGE_CONFIG: &str = "/etc/sluice/config.yaml";
 const EXAMPLES: &str = "\
 Examples:
   sluice --config /etc/sluice/config.yaml
-      Run the gateway. SIGHUP reloads, SIGTERM drains and stops.
+      Run the gateway. SIGHUP reloads, SIGUSR2 upgrades in place, SIGTERM drains and stops.
   SLUICE_PROXY__ADDR=0.0.0.0:3000 sluice -c config.yaml
       Override a key: SLUICE_, then its path in upper case, `__` between the parts.
   sluice check --config config.yaml
@@ -40,6 +40,8 @@ Examples:
       Look at this host, its limits and the files of a startup file: what will hurt, and what mends it.
   sluice healthcheck --config config.yaml
       Ask the gateway of a startup file on this host whether it lives.
+  sluice upgrade --config config.yaml
+      Have the gateway that runs with this file hand over to the binary now in its place.
 
 Exit codes: 0 done, 1 error or problems found, 2 wrong usage, or a doctor that could not look;
 64 no startup file (entrypoint).";
@@ -81,6 +83,8 @@ pub enum Command {
     Unseal(SealArgs),
     /// Add a key to a ring, or seal a store's credentials anew under the newest one.
     Rotate(RotateArgs),
+    /// Have a running gateway hand over to a new process: exit 0 once that serves.
+    Upgrade(UpgradeArgs),
     /// Look for what will hurt: exit 0, 1, or 2 where the checks could not run.
     Doctor(DoctorArgs),
     /// Ask a running gateway whether it lives: exit 0 or 1.
@@ -184,6 +188,20 @@ pub struct RotateArgs {
     pub dry_run: bool,
 }
 
+/// `sluice upgrade`: which gateway, by exactly one of these or the variable of the first.
+#[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
+pub struct UpgradeArgs {
+    /// Startup file that the gateway runs with
+    #[arg(short, long, value_name = "FILE", env = "SLUICE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Its process
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+    /// File that holds the number of its process
+    #[arg(long, value_name = "FILE", conflicts_with = "pid")]
+    pub pid_file: Option<PathBuf>,
+}
+
 /// How `validate` writes its outcome.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub enum Format {
@@ -246,6 +264,14 @@ pub fn try_parse_from(
         Some(Sub::Doctor(args)) => Ok(Command::Doctor(args)),
         Some(Sub::Healthcheck(args)) => Ok(Command::Healthcheck(args)),
         Some(Sub::Entrypoint { config }) => Ok(Command::Entrypoint { config }),
+        Some(Sub::Upgrade(args)) => {
+            if args.config.is_none() && args.pid.is_none() && args.pid_file.is_none() {
+                return Err(missing(
+                    "name a gateway with --config FILE, --pid PID or --pid-file FILE",
+                ));
+            }
+            Ok(Command::Upgrade(args))
+        }
         None => args
             .config
             .map(|config| Command::Run { config })
@@ -323,6 +349,8 @@ enum Sub {
         #[arg(long, value_name = "FILE", env = "SLUICE_CONFIG_PATH", default_value = IMAGE_CONFIG)]
         config: PathBuf,
     },
+    /// Have a running gateway hand over to a new process without failing a request
+    Upgrade(UpgradeArgs),
 }
 
 #[cfg(test)]
@@ -453,6 +481,31 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_is_named_by_its_file_or_its_process() {
+        let upgrade = |config: Option<&str>, pid, pid_file: Option<&str>| {
+            Command::Upgrade(UpgradeArgs {
+                config: config.map(Into::into),
+                pid,
+                pid_file: pid_file.map(Into::into),
+            })
+        };
+        let cases = [
+            (
+                "sluice upgrade -c c.yaml",
+                upgrade(Some("c.yaml"), None, None),
+            ),
+            ("sluice upgrade --pid 7", upgrade(None, Some(7), None)),
+            (
+                "sluice upgrade --pid-file f",
+                upgrade(None, None, Some("f")),
+            ),
+        ];
+        for (line, want) in cases {
+            assert_eq!(read(line).expect(line), want, "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_usage_exits_with_2() {
         let lines = [
             "sluice",
@@ -471,6 +524,9 @@ mod tests {
             "sluice seal --keyring-file k --row models/a --field /x --dry-run",
             "sluice rotate --keyring-file k",
             "sluice rotate --new-key",
+            "sluice upgrade",
+            "sluice upgrade --pid 0",
+            "sluice upgrade --pid 7 --pid-file f",
         ];
         for line in lines {
             let error = read(line).expect_err(line);

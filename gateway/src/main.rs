@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Export(args) => told(operator::export(&args)),
         Command::Seal(args) => told(operator::seal(&args).map(|()| true)),
         Command::Unseal(args) => told(operator::unseal(&args).map(|()| true)),
+        Command::Upgrade(args) => told(operator::upgrade(&args).map(|()| true)),
         Command::Rotate(args) => told(operator::rotate(&args).map(|()| true)),
         Command::Doctor(args) => match operator::doctor(&args) {
             Err(error) => {

@@ -1,4 +1,5 @@
-//! Commands for operators: those that read or change a store, the doctor, the health check. [boot]
+//! Commands for operators: those that read or change a store, the doctor, the health check, and the one
+//! that asks a running gateway to hand over. [boot]
 //!
 //! What a program may read goes to stdout, everything else to stderr. No command prints a credential
 //! unless it is told to.
@@ -8,12 +9,14 @@ mod export;
 mod healthcheck;
 mod seal;
 mod store;
+mod upgrade;
 mod validate;
 
 pub use doctor::doctor;
 pub use export::export;
 pub use healthcheck::healthcheck;
 pub use seal::{rotate, seal, unseal};
+pub use upgrade::upgrade;
 pub use validate::{validate, validate_file};
 
 use std::fmt;
