@@ -57,5 +57,6 @@ mod store_scale;
 mod store_secrets;
 mod streams;
 mod tls;
+mod upgrade;
 mod upstream_faults;
 mod upstream_tls;

@@ -6,6 +6,7 @@ use super::client::{H2, get, named, post};
 use crate::on_both_engines;
 use crate::support::gateway::chat;
 use crate::support::{Setup, event_numbers, mock, wait_for};
+use crate::upgrade::Generations;
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -37,6 +38,26 @@ on_both_engines! {
             assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
         }
         assert_eq!(gateway.ended().code(), Some(0));
+    }
+
+    fn an_upgrade_finishes_open_streams_and_sends_callers_to_the_new_process(engine) {
+        let mut gateway = Generations::start(Setup::new(engine, mock()));
+        let mut idle = H2::connect(&gateway);
+        assert_eq!(idle.answer(get("/v1/models"), b"").status, 200);
+        let mut h2 = H2::connect(&gateway);
+        let (request, body) = post(CHAT, &chat("script/events=8,gap_ms=200", true));
+        let asked = h2.ask(request, &body);
+        let mut stream = h2.head(asked.response).unwrap();
+        gateway.upgrade();
+        assert_eq!(idle.ended().map(|error| error.to_string()), None, "told, and closed");
+        let mut text = String::new();
+        while let Some(data) = h2.data(&mut stream.body) {
+            text.push_str(std::str::from_utf8(&data.unwrap()).unwrap());
+        }
+        assert_eq!(event_numbers(&text), (0..8).collect::<Vec<u64>>());
+        assert_eq!(h2.ended().map(|error| error.to_string()), None);
+        assert_eq!(gateway.ended().code(), Some(0));
+        assert_eq!(H2::connect(&gateway).answer(get("/v1/models"), b"").status, 200);
     }
 
     fn who_comes_during_the_drain_is_served_once_and_told(engine) {
