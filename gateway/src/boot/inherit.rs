@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn systemd_passes_sockets_in_order() {
-        let cases: [(&str, Option<&str>, &[(Listener, RawFd)]); 4] = [
+        type Case<'c> = (&'c str, Option<&'c str>, &'c [(Listener, RawFd)]);
+        let cases: [Case<'_>; 4] = [
             ("0", None, &[]),
             ("2", None, &[(Proxy, 3), (Proxy, 4)]),
             ("2", Some("metrics:proxy"), &[(Metrics, 3), (Proxy, 4)]),
