@@ -23,6 +23,9 @@ pub(crate) const READY_MAX: Duration = Duration::from_secs(30);
 /// How often it is looked whether it does.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// How long one that does not come to serve may take to say why.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+
 /// What a ready process says.
 const READY: &[u8] = b"ready\n";
 /// What the kernel appends to the path of a program whose file was replaced.
@@ -119,7 +122,14 @@ impl Upgrade {
     pub(super) fn look(mut self) -> Progress {
         let mut said = [0; READY.len()];
         match self.says.read(&mut said) {
-            Ok(0) => self.give_up("it ended before it served"),
+            Ok(0) => {
+                // It says nothing more here, and may still be saying why on standard error.
+                self.until = self.until.min(now() + LAST_WORDS_MAX);
+                if now() < self.until && matches!(self.child.try_wait(), Ok(None)) {
+                    return Progress::Waiting(self);
+                }
+                self.give_up("it ended before it served");
+            }
             Ok(count) if said[..count] == *READY => return Progress::Ready(self),
             Ok(_) => self.give_up("it does not speak as this version does"),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
