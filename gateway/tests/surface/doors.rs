@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::on_both_engines;
 use crate::support::gateway::{CALLER_KEY, chat};
-use crate::support::{Engine, Gateway, Response, Setup, mock, upstream_requests};
+use crate::support::{Engine, Gateway, Response, Setup, mock, upstream_requests, wait_for};
 
 /// A key whose one request a day is made.
 const SPENT_KEY: &str = "sk-spent-canary-1";
@@ -276,6 +276,11 @@ on_both_engines! {
         }
         assert_eq!(upstream_requests(upstream).len(), 1);
         let labels = ["scope=\"requests\"", "layer=\"api_key\""];
-        assert_eq!(gateway.metric("sluice_ratelimit_rejections_total", &labels), refused);
+        // A caller has its answer before it is counted.
+        wait_for(&format!("{refused} refusals to be counted"), || {
+            let counted = gateway.metric("sluice_ratelimit_rejections_total", &labels);
+            assert!(counted <= refused, "{counted}");
+            (counted == refused).then_some(())
+        });
     }
 }
