@@ -82,10 +82,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     let passed = listening(&settings, &mut inherited, placement.cpus.len())?;
     let listeners = spread(&passed.proxy, placement.cpus.len());
     let listeners = listeners.map_err(|error| because("proxy.addr", error))?;
-    let status_listener = passed.metrics.try_clone();
-    let status_listener = status_listener.map_err(|error| because("metrics", error))?;
-    let status_addr = status_listener.local_addr();
-    let status_addr = status_addr.map_err(|error| because("metrics", error))?;
+    let (status_listener, status_addr) = status_listener(&passed)?;
 
     let (bridges, cold_bridge) = cold::bridge(&settings, placement.cpus.len())?;
     let (workers, ready) = Workers::start(
@@ -267,6 +264,15 @@ impl Gateway {
     fn is_whole(&self) -> bool {
         !self.workers.any_ended() && !self.cold.is_dead() && self.source.is_whole()
     }
+}
+
+/// A handle to the socket of metrics and status, and its address.
+fn status_listener(passed: &Passed) -> Result<(TcpListener, SocketAddr), BootError> {
+    let handle = passed.metrics.try_clone();
+    let handle = handle.map_err(|error| because("metrics", error))?;
+    let addr = handle.local_addr();
+    let addr = addr.map_err(|error| because("metrics", error))?;
+    Ok((handle, addr))
 }
 
 /// The listening sockets: those that the process was started with, else bound now.
