@@ -158,6 +158,23 @@ fn one_worker(engine: Engine, upstream: SocketAddr) -> Gateway {
     Setup::new(engine, upstream).start()
 }
 
+/// A gateway with two upstreams: one that is paced, and one, behind the model `torrent`, that never stops.
+pub(crate) fn beside_a_torrent(engine: Engine) -> Setup {
+    let (torrent, paced_by) = (mock(), mock());
+    Setup::new(engine, paced_by).resources(|resources| {
+        let key = json!({"display_name": "torrent", "provider": "openai", "adapter": "openai",
+            "api_key": "sk-torrent", "api_base": format!("http://{torrent}/v1")});
+        resources["provider_keys"].as_array_mut().unwrap().push(key);
+        resources["models"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"display_name": "torrent",
+            "provider": "openai", "model_name": "firehose=9000000000,size=200",
+            "provider_key": "torrent"}));
+        resources["api_keys"][0]["allowed_models"] = json!(["*"]);
+    })
+}
+
 on_both_engines! {
     fn a_client_that_does_not_read_stops_the_upstream_and_loses_nothing(engine) {
         const EVENTS: usize = 40_000;
@@ -235,17 +252,7 @@ on_both_engines! {
     fn a_torrent_starves_no_stream_of_its_worker(engine) {
         const SLOW: usize = 50;
         const PAUSE_MAX: Duration = Duration::from_secs(2);
-        let (torrent, paced_by) = (mock(), mock());
-        let setup = Setup::new(engine, paced_by).resources(|resources| {
-            let key = json!({"display_name": "torrent", "provider": "openai", "adapter": "openai",
-                "api_key": "sk-torrent", "api_base": format!("http://{torrent}/v1")});
-            resources["provider_keys"].as_array_mut().unwrap().push(key);
-            resources["models"].as_array_mut().unwrap().push(json!({"display_name": "torrent",
-                "provider": "openai", "model_name": "firehose=9000000000,size=200",
-                "provider_key": "torrent"}));
-            resources["api_keys"][0]["allowed_models"] = json!(["*"]);
-        });
-        let gateway = setup.start();
+        let gateway = beside_a_torrent(engine).start();
         let (taken, enough) = (AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::client::{H2, Streaming, get, named, post};
 use super::frames::{self, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, WINDOW_UPDATE};
+use crate::backpressure::beside_a_torrent;
 use crate::on_both_engines;
 use crate::support::gateway::chat;
 use crate::support::{
@@ -167,17 +168,7 @@ on_both_engines! {
 
     fn a_torrent_over_http_2_starves_no_stream_of_its_worker(engine) {
         const PAUSE_MAX: u64 = 2000;
-        let (torrent, paced_by) = (mock(), mock());
-        let setup = Setup::new(engine, paced_by).resources(|resources| {
-            let key = json!({"display_name": "torrent", "provider": "openai", "adapter": "openai",
-                "api_key": "sk-torrent", "api_base": format!("http://{torrent}/v1")});
-            resources["provider_keys"].as_array_mut().unwrap().push(key);
-            resources["models"].as_array_mut().unwrap().push(json!({"display_name": "torrent",
-                "provider": "openai", "model_name": "firehose=9000000000,size=200",
-                "provider_key": "torrent"}));
-            resources["api_keys"][0]["allowed_models"] = json!(["*"]);
-        });
-        let gateway = setup.start();
+        let gateway = beside_a_torrent(engine).start();
         let (taken, enough) = (AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             // Down: four streams with windows without end. Up: a body without end.
