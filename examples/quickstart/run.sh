@@ -24,6 +24,8 @@ export UPSTREAM_KEY=sk-upstream-demo CALLER_KEY=sk-sluice-demo
 pids=()
 stop() {
   ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
+  # Who took over in an upgrade is no child of this script.
+  pkill -INT -f "$bin/sluice --config examples/quickstart/sluice.yaml" 2>/dev/null || true
   wait
 }
 trap stop EXIT
@@ -68,4 +70,8 @@ the configuration: http://127.0.0.1:9090/status/config. Ctrl-C stops everything.
 
 HELP
 # Its exit code is that of this script, unless a signal came.
-wait "$sluice"
+code=0
+wait "$sluice" || code=$?
+# After an upgrade in place another process serves on, for which the upstream must stay.
+while answers 3000; do sleep 1; done
+exit "$code"
