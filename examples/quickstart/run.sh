@@ -24,8 +24,6 @@ export UPSTREAM_KEY=sk-upstream-demo CALLER_KEY=sk-sluice-demo
 pids=()
 stop() {
   ((${#pids[@]} == 0)) || kill "${pids[@]}" 2>/dev/null || true
-  # Who took over in an upgrade is no child of this script.
-  pkill -INT -f "$bin/sluice --config examples/quickstart/sluice.yaml" 2>/dev/null || true
   wait
 }
 trap stop EXIT
