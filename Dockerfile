@@ -8,16 +8,16 @@
 
 FROM rust:1.92-bookworm AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends cmake protobuf-compiler libprotobuf-dev libcap2-bin \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get install -y --no-install-recommends cmake protobuf-compiler libprotobuf-dev libcap2-bin nghttp2-client \
+    && rm -rf /var/lib/apt/lists/* \
+    && rustup component add llvm-tools
 WORKDIR /src
 COPY . .
 # Shown by build_info{commit}.
 ARG SLUICE_COMMIT=
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    SLUICE_COMMIT=$SLUICE_COMMIT cargo build --release --locked -p gateway \
-    && install -m 0755 target/release/sluice /usr/local/bin/sluice
+    SLUICE_COMMIT=$SLUICE_COMMIT loadtest/guided-build.sh /usr/local/bin/sluice
 # Strips what only a debugger reads, then lays the image out: files, owners, the file capability.
 RUN strip --strip-debug /usr/local/bin/sluice \
     && tuning/container/assemble.sh /image /usr/local/bin/sluice

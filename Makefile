@@ -7,7 +7,7 @@ NODE_DIR := gateway/tests/sdk/node
 # The black-box tests drive an optimised binary; `ci` is `release` without the long link.
 PROFILE := ci
 
-.PHONY: run build image test lint unit sdk soak fuzz deny fmt clean
+.PHONY: run build release image test lint unit sdk soak fuzz deny fmt clean
 # Installs packages of Debian and Ubuntu; elsewhere it says what to install.
 define install
 	@command -v apt-get >/dev/null || { echo "please install: $(1)" >&2; exit 1; }
@@ -30,6 +30,10 @@ run: build
 
 build: $(MISSING_PROTOC)
 	$(CARGO) build --release --locked -p gateway -p loadtest
+
+## What is shipped: target/guided/sluice, compiled for what a minute of load has shown (docs/performance.md).
+release: $(MISSING_PROTOC)
+	@loadtest/guided-build.sh
 
 ## The container image; needs Docker or Podman, and the network.
 image:
