@@ -9,7 +9,7 @@ use super::headroom::Headroom;
 use super::permit::Permit;
 use super::plan::{Layer, Plan};
 use super::policies::{Part, PolicyName};
-use crate::bridge::limits::{Charge, Dimension, Full};
+use crate::bridge::limits::{Charge, Dimension, Full, Terms};
 use crate::bridge::record::LimitLayer;
 
 /// Why a request is not admitted. Nothing was counted.
@@ -66,12 +66,12 @@ impl Buckets {
         });
         // First all are read: a caller over its limit writes to no line that others count on.
         for layer in plan.active(now_ms) {
-            if let Err(full) = layer.bucket.check(&layer.limits, now_ms) {
+            if let Err(full) = layer.bucket.check(&layer.terms, now_ms) {
                 return Err(limited(full, layer, &plan, now_ms));
             }
         }
         for layer in plan.active(now_ms) {
-            if let Err(full) = permit.take(&layer.bucket, &layer.limits) {
+            if let Err(full) = permit.take(&layer.bucket, &layer.terms) {
                 permit.give_back();
                 return Err(limited(full, layer, &plan, now_ms));
             }
@@ -95,7 +95,7 @@ impl Buckets {
             };
             layers.push(Layer {
                 bucket,
-                limits: *limits,
+                terms: Terms::from(limits),
                 whose,
                 policy: policy.map(Rc::clone),
             });
@@ -111,7 +111,7 @@ impl Buckets {
 fn limited(full: Full, layer: &Layer, plan: &Plan, now_ms: u64) -> Limited {
     let rooms = plan
         .active(now_ms)
-        .map(|layer| Headroom::of(&layer.bucket, &layer.limits, now_ms));
+        .map(|layer| Headroom::of(&layer.bucket, &layer.terms, now_ms));
     Limited {
         dimension: full.dimension,
         retry_after_secs: full.retry_after_secs,

@@ -1,8 +1,6 @@
 //! What is left of the limits that a request met. [pure]
 
-use config_sync::model::rate_limit::RateLimit;
-
-use crate::bridge::limits::{Bucket, Field, Room};
+use crate::bridge::limits::{Bucket, Dimension, Room, Terms};
 
 /// Of each dimension the tightest limit that applies: the one with the smallest share left, and of
 /// equals the one that is reset last. `None`: not limited.
@@ -17,19 +15,20 @@ pub struct Headroom {
 }
 
 impl Headroom {
-    /// What `bucket` has left of `limits`.
-    pub(super) fn of(bucket: &Bucket, limits: &RateLimit, now_ms: u64) -> Self {
-        let tightest = |fields: &[Field]| {
-            let rooms = fields
-                .iter()
-                .map(|field| bucket.room(*field, limits, now_ms));
-            rooms.fold(None, tighter)
+    /// What `bucket` has left of `terms`.
+    pub(super) fn of(bucket: &Bucket, terms: &Terms, now_ms: u64) -> Self {
+        let mut left = Self {
+            concurrent: bucket.slots(terms),
+            ..Self::default()
         };
-        Self {
-            requests: tightest(&Field::REQUESTS),
-            tokens: tightest(&Field::TOKENS),
-            concurrent: bucket.slots(limits),
+        for &(field, limit) in terms.windows() {
+            let place = match field.counts() {
+                Dimension::Tokens => &mut left.tokens,
+                Dimension::Requests | Dimension::Concurrency => &mut left.requests,
+            };
+            *place = tighter(*place, Some(bucket.room(field, limit, now_ms)));
         }
+        left
     }
 
     /// The tighter of the two in each dimension: for a request with a permit for its caller and one

@@ -1,11 +1,9 @@
 //! What an admitted request holds. [pure]
 
-use config_sync::model::rate_limit::RateLimit;
-
 use super::buckets::Hold;
 use super::few::Few;
 use super::headroom::Headroom;
-use crate::bridge::limits::{Charge, Full, Receipt};
+use crate::bridge::limits::{Charge, Full, Receipt, Terms};
 
 /// Leave to serve one request, or to try one target. To be held until the answer, a stream
 /// included, has ended: dropping it frees the slots it took.
@@ -43,10 +41,10 @@ impl Permit {
     }
 
     /// Counts the request in `bucket` too. On an error nothing was counted there.
-    pub(super) fn take(&mut self, bucket: &Hold, limits: &RateLimit) -> Result<(), Full> {
-        let receipt = bucket.take(limits, self.charge)?;
+    pub(super) fn take(&mut self, bucket: &Hold, terms: &Terms) -> Result<(), Full> {
+        let receipt = bucket.take(terms, self.charge)?;
         let now_ms = self.charge.at_ms;
-        let left = Headroom::of(bucket, limits, now_ms);
+        let left = Headroom::of(bucket, terms, now_ms);
         self.headroom = self.headroom.and(left);
         self.taken.push(Taken {
             bucket: Hold::clone(bucket),

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use config_sync::model::rate_limit::RateLimit;
 use foldhash::fast::RandomState;
 
 use super::buckets::Hold;
 use super::claim::Claim;
 use super::policies::{Part, Policy};
+use crate::bridge::limits::Terms;
 use crate::bridge::record::LimitLayer;
 
 /// Most plans of a generation. Worst case about 1 KiB each, 4 MiB per worker.
@@ -23,7 +23,7 @@ const KEPT_MS: u64 = 60_000;
 #[derive(Debug)]
 pub(super) struct Layer {
     pub(super) bucket: Hold,
-    pub(super) limits: RateLimit,
+    pub(super) terms: Terms,
     pub(super) whose: LimitLayer,
     pub(super) policy: Option<Rc<Policy>>,
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Barrier};
 use serde_json::json;
 
 use super::*;
+use crate::bridge::limits::Terms;
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -108,9 +109,11 @@ fn a_later_layer_that_fills_in_between_leaves_the_earlier_ones_as_they_were() {
     let key = fixture::api_key(json!({"rate_limit": {"rpm": 5, "tpm": 100, "concurrency": 3}}));
     let [wide, full] =
         [("wide", 9), ("full", 0)].map(|(id, rpm)| (buckets.hold(id, 0).unwrap(), rpm));
-    let limits = |rpm| config_sync::model::rate_limit::RateLimit {
-        rpm: Some(rpm),
-        ..key.rate_limit.unwrap()
+    let limits = |rpm| {
+        Terms::from(&config_sync::model::rate_limit::RateLimit {
+            rpm: Some(rpm),
+            ..key.rate_limit.unwrap()
+        })
     };
     let charge = crate::bridge::limits::Charge {
         at_ms: 0,
@@ -155,7 +158,7 @@ fn a_group_counts_its_caller_once_and_each_target_for_itself() {
         };
         let limits = fixture::model("x", &limits).rate_limit.unwrap();
         let bucket = buckets.hold(bucket, 0).unwrap();
-        Headroom::of(&bucket, &limits, 0)
+        Headroom::of(&bucket, &Terms::from(&limits), 0)
             .requests
             .unwrap()
             .remaining
@@ -215,7 +218,7 @@ fn reserved_tokens_are_settled_refunded_kept_or_given_back() {
         let buckets = buckets();
         end(buckets.admit(&claim, 0).unwrap());
         let bucket = buckets.hold("k0", 0).unwrap();
-        let left = Headroom::of(&bucket, key.rate_limit.as_ref().unwrap(), 0);
+        let left = Headroom::of(&bucket, &Terms::from(key.rate_limit.as_ref().unwrap()), 0);
         assert_eq!(left.tokens, room(100, tokens, 60));
         assert_eq!(left.requests, room(9, requests, 60));
         assert_eq!(left.concurrent, room(9, 9, 0));
@@ -239,7 +242,8 @@ fn a_stream_that_outlives_its_window_is_charged_for_the_rest_to_the_new_one() {
         let bucket = buckets.hold("k0", 0).unwrap();
         let left = |field: crate::bridge::limits::Field| {
             let limits = key.rate_limit.as_ref().unwrap();
-            bucket.room(field, limits, MINUTE_MS).unwrap().remaining
+            let limit = field.of(limits).unwrap();
+            bucket.room(field, limit, MINUTE_MS).remaining
         };
         let case = format!("{reserved} {tokens}");
         assert_eq!(
@@ -290,7 +294,10 @@ fn more_layers_than_usual_are_all_counted() {
     assert_eq!(&*refused.policy.unwrap().id, "p00");
     let last = buckets.hold("policy:v2:p19", 0).unwrap();
     let limits = fixture::model("x", &json!({"rpm": 39})).rate_limit.unwrap();
-    assert_eq!(Headroom::of(&last, &limits, 0).requests, room(39, 19, 60));
+    assert_eq!(
+        Headroom::of(&last, &Terms::from(&limits), 0).requests,
+        room(39, 19, 60)
+    );
 }
 
 #[test]
@@ -324,8 +331,13 @@ fn workers_admit_together_exactly_what_the_tightest_layer_holds() {
     let limits = fixture::model("x", &json!({"rpd": 2 * LIMIT, "concurrency": 64}))
         .rate_limit
         .unwrap();
-    let left = Headroom::of(&day, &limits, 0).requests.unwrap();
+    let left = Headroom::of(&day, &Terms::from(&limits), 0)
+        .requests
+        .unwrap();
     assert_eq!(left.remaining, 0);
     let model = table.bucket("model:fast", 0).unwrap();
-    assert_eq!(Headroom::of(&model, &limits, 0).concurrent, room(64, 64, 0));
+    assert_eq!(
+        Headroom::of(&model, &Terms::from(&limits), 0).concurrent,
+        room(64, 64, 0)
+    );
 }

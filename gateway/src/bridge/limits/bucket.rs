@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use config_sync::model::rate_limit::RateLimit;
-
+use super::terms::Terms;
 use super::window::{Field, Window};
 
 /// The counts of one subject, on a cache line of their own. Limits are no part of it: they come with
@@ -111,18 +110,16 @@ impl Bucket {
     /// # Errors
     ///
     /// The first limit that is reached. A limit of 0 always is.
-    pub fn check(&self, limits: &RateLimit, now_ms: u64) -> Result<(), Full> {
-        if let Some(slots) = limits.concurrency
+    pub fn check(&self, terms: &Terms, now_ms: u64) -> Result<(), Full> {
+        if let Some(slots) = terms.slots()
             && self.in_flight.load(Relaxed) >= slots
         {
             return Err(NO_SLOT);
         }
-        for field in Field::TOKENS.into_iter().chain(Field::REQUESTS) {
-            if let Some(limit) = field.of(limits) {
-                let seen = self.window(field).read(field, now_ms);
-                if seen.count >= limit.min(field.count_max()) {
-                    return Err(full(field, seen.window, now_ms));
-                }
+        for &(field, limit) in terms.windows() {
+            let seen = self.window(field).read(field, now_ms);
+            if seen.count >= limit.min(field.count_max()) {
+                return Err(full(field, seen.window, now_ms));
             }
         }
         Ok(())
@@ -136,17 +133,16 @@ impl Bucket {
     /// # Errors
     ///
     /// The first limit that is reached; nothing is counted then.
-    pub fn take(&self, limits: &RateLimit, charge: Charge) -> Result<Receipt, Full> {
+    pub fn take(&self, terms: &Terms, charge: Charge) -> Result<Receipt, Full> {
         let mut receipt = Receipt::default();
-        if let Some(slots) = limits.concurrency {
+        if let Some(slots) = terms.slots() {
             self.take_slot(slots)?;
             receipt.slot = true;
         }
-        let tokens = Field::TOKENS.map(|field| (field, charge.tokens));
-        let requests = Field::REQUESTS.map(|field| (field, 1));
-        for (field, amount) in tokens.into_iter().chain(requests) {
-            let Some(limit) = field.of(limits) else {
-                continue;
+        for &(field, limit) in terms.windows() {
+            let amount = match field.counts() {
+                Dimension::Tokens => charge.tokens,
+                Dimension::Requests | Dimension::Concurrency => 1,
             };
             let window = self.window(field);
             match window.admit(field, limit, amount, charge.at_ms) {
@@ -206,20 +202,19 @@ impl Bucket {
         }
     }
 
-    /// What is left of the limit of `field`, if there is one.
-    pub fn room(&self, field: Field, limits: &RateLimit, now_ms: u64) -> Option<Room> {
-        let limit = field.of(limits)?;
+    /// What is left of `limit` in the window of `field`.
+    pub fn room(&self, field: Field, limit: u64, now_ms: u64) -> Room {
         let seen = self.window(field).read(field, now_ms);
-        Some(Room {
+        Room {
             limit,
             remaining: limit.saturating_sub(seen.count),
             reset_secs: field.ends_in_secs(seen.window, now_ms),
-        })
+        }
     }
 
     /// How many more requests may be in flight, if that is limited.
-    pub fn slots(&self, limits: &RateLimit) -> Option<Room> {
-        let limit = u64::from(limits.concurrency?);
+    pub fn slots(&self, terms: &Terms) -> Option<Room> {
+        let limit = u64::from(terms.slots()?);
         let taken = u64::from(self.in_flight.load(Relaxed));
         Some(Room {
             limit,
@@ -262,12 +257,8 @@ impl Bucket {
 }
 
 fn full(field: Field, window: u64, now_ms: u64) -> Full {
-    let dimension = match field {
-        Field::Rps | Field::Rpm | Field::Rph | Field::Rpd => Dimension::Requests,
-        Field::Tpm | Field::Tpd => Dimension::Tokens,
-    };
     Full {
-        dimension,
+        dimension: field.counts(),
         retry_after_secs: field.ends_in_secs(window, now_ms),
     }
 }

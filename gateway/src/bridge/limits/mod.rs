@@ -6,8 +6,10 @@
 
 mod bucket;
 mod table;
+mod terms;
 mod window;
 
 pub use bucket::{Bucket, Charge, Dimension, Full, Receipt, Room};
 pub use table::{BUCKETS_MAX, LimitTable};
+pub use terms::Terms;
 pub use window::Field;

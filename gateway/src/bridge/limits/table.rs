@@ -147,6 +147,7 @@ mod tests {
     use config_sync::model::rate_limit::RateLimit;
 
     use super::super::bucket::Charge;
+    use super::super::terms::Terms;
     use super::*;
 
     const MINUTE_MS: u64 = 60_000;
@@ -157,7 +158,7 @@ mod tests {
             ..RateLimit::default()
         };
         let charge = Charge { at_ms, tokens: 0 };
-        let _ = bucket.take(&limits, charge).unwrap();
+        let _ = bucket.take(&Terms::from(&limits), charge).unwrap();
     }
 
     #[test]
@@ -187,11 +188,13 @@ mod tests {
             ..RateLimit::default()
         };
         let bucket = table.bucket("k", 0).unwrap();
-        let receipt = bucket.take(&limits, Charge::default()).unwrap();
+        let receipt = bucket
+            .take(&Terms::from(&limits), Charge::default())
+            .unwrap();
         drop(bucket);
         table.sweep(MINUTE_MS);
         let bucket = table.bucket("k", MINUTE_MS).unwrap();
-        assert!(bucket.check(&limits, MINUTE_MS).is_err());
+        assert!(bucket.check(&Terms::from(&limits), MINUTE_MS).is_err());
         bucket.release(receipt);
         drop(bucket);
         table.sweep(MINUTE_MS);
@@ -252,7 +255,7 @@ mod tests {
                 scope.spawn(|| {
                     for at_ms in 0..2_000 {
                         let bucket = table.bucket("k", at_ms).unwrap();
-                        let taken = bucket.take(&limits, Charge { at_ms, tokens: 0 });
+                        let taken = bucket.take(&Terms::from(&limits), Charge { at_ms, tokens: 0 });
                         admitted.fetch_add(u64::from(taken.is_ok()), Relaxed);
                     }
                 });

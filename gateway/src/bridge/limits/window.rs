@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use config_sync::model::rate_limit::RateLimit;
 
+use super::bucket::Dimension;
+
 /// A limit that is counted in windows. They are aligned to the Unix clock; a day is a UTC day.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Field {
@@ -46,6 +48,14 @@ impl Field {
             Self::Rpm | Self::Tpm => 60,
             Self::Rph => 3_600,
             Self::Rpd | Self::Tpd => 86_400,
+        }
+    }
+
+    /// What it counts.
+    pub fn counts(self) -> Dimension {
+        match self {
+            Self::Rps | Self::Rpm | Self::Rph | Self::Rpd => Dimension::Requests,
+            Self::Tpm | Self::Tpd => Dimension::Tokens,
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::plan::{Plan, Tier};
 
 /// Most groups remembered; at the limit all begin anew. The snapshot bounds them too, for a worker
@@ -13,7 +15,7 @@ const GROUPS_MAX: usize = 10_000;
 /// hold for each of them, and so for all.
 #[derive(Debug, Default)]
 pub struct Turns {
-    groups: HashMap<Arc<str>, Group>,
+    groups: HashMap<Arc<str>, Group, RandomState>,
 }
 
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 use std::sync::Barrier;
 use std::sync::atomic::AtomicU64;
 
+use config_sync::model::rate_limit::RateLimit;
+
 use super::*;
 
 const NONE: RateLimit = RateLimit {
@@ -40,10 +42,12 @@ fn refusal(limits: &RateLimit) -> Result<(), Full> {
     };
     let bucket = Bucket::default();
     let now_ms = MIDNIGHT_MS + 1_500;
-    let _ = bucket.take(&all, charge(now_ms, 10)).unwrap();
+    let _ = bucket.take(&Terms::from(&all), charge(now_ms, 10)).unwrap();
     let before = counts(&bucket, now_ms);
-    let checked = bucket.check(limits, now_ms);
-    let taken = bucket.take(limits, charge(now_ms, 10)).map(|_| ());
+    let checked = bucket.check(&Terms::from(limits), now_ms);
+    let taken = bucket
+        .take(&Terms::from(limits), charge(now_ms, 10))
+        .map(|_| ());
     assert_eq!(taken, checked);
     if taken.is_err() {
         assert_eq!(counts(&bucket, now_ms), before, "{limits:?}");
@@ -113,14 +117,22 @@ fn zero_of_anything_admits_nothing() {
         };
         *limit = Some(0);
         let bucket = Bucket::default();
-        assert!(bucket.take(&limits, charge(MIDNIGHT_MS, 0)).is_err());
-        assert!(bucket.check(&limits, MIDNIGHT_MS).is_err());
+        assert!(
+            bucket
+                .take(&Terms::from(&limits), charge(MIDNIGHT_MS, 0))
+                .is_err()
+        );
+        assert!(bucket.check(&Terms::from(&limits), MIDNIGHT_MS).is_err());
     }
     let limits = RateLimit {
         concurrency: Some(0),
         ..NONE
     };
-    assert!(Bucket::default().take(&limits, charge(0, 0)).is_err());
+    assert!(
+        Bucket::default()
+            .take(&Terms::from(&limits), charge(0, 0))
+            .is_err()
+    );
 }
 
 #[test]
@@ -134,14 +146,14 @@ fn what_is_given_back_is_what_was_counted() {
     };
     let bucket = Bucket::default();
     let reserved = charge(MIDNIGHT_MS, 70);
-    let receipt = bucket.take(&limits, reserved).unwrap();
+    let receipt = bucket.take(&Terms::from(&limits), reserved).unwrap();
     assert_eq!(counts(&bucket, MIDNIGHT_MS), ([1, 0, 0, 1, 70, 0], 1));
     bucket.release(receipt);
     bucket.settle(receipt, reserved, 30, MIDNIGHT_MS + 10);
     assert_eq!(counts(&bucket, MIDNIGHT_MS), ([1, 0, 0, 1, 30, 0], 0));
 
     let later = charge(MIDNIGHT_MS + 50, 20);
-    let receipt = bucket.take(&limits, later).unwrap();
+    let receipt = bucket.take(&Terms::from(&limits), later).unwrap();
     bucket.refund(receipt, later);
     assert_eq!(counts(&bucket, MIDNIGHT_MS), ([2, 0, 0, 2, 30, 0], 1));
     bucket.refund(Receipt::default(), later);
@@ -158,9 +170,9 @@ fn a_slow_workers_request_is_given_back_to_the_window_it_counted_in() {
     };
     let bucket = Bucket::default();
     let turned = charge(MIDNIGHT_MS, 10);
-    let _ = bucket.take(&limits, turned).unwrap();
+    let _ = bucket.take(&Terms::from(&limits), turned).unwrap();
     let slow = charge(MIDNIGHT_MS - 1, 20);
-    let receipt = bucket.take(&limits, slow).unwrap();
+    let receipt = bucket.take(&Terms::from(&limits), slow).unwrap();
     assert_eq!(counts(&bucket, MIDNIGHT_MS), ([2, 0, 0, 0, 30, 0], 0));
     bucket.undo(receipt, slow);
     assert_eq!(counts(&bucket, MIDNIGHT_MS), ([1, 0, 0, 0, 10, 0], 0));
@@ -176,8 +188,10 @@ fn room_is_what_is_left_and_never_negative() {
         ..NONE
     };
     let now_ms = MIDNIGHT_MS + 20_000;
-    let _ = bucket.take(&limits, charge(now_ms, 150)).unwrap();
-    let room = |field| bucket.room(field, &limits, now_ms);
+    let _ = bucket
+        .take(&Terms::from(&limits), charge(now_ms, 150))
+        .unwrap();
+    let room = |field: Field| Some(bucket.room(field, field.of(&limits)?, now_ms));
     let of = |limit, remaining, reset_secs| {
         Some(Room {
             limit,
@@ -188,8 +202,8 @@ fn room_is_what_is_left_and_never_negative() {
     assert_eq!(room(Field::Rps), None);
     assert_eq!(room(Field::Rpm), of(5, 4, 40));
     assert_eq!(room(Field::Tpm), of(100, 0, 40));
-    assert_eq!(bucket.slots(&limits), of(2, 1, 0));
-    assert_eq!(bucket.slots(&NONE), None);
+    assert_eq!(bucket.slots(&Terms::from(&limits)), of(2, 1, 0));
+    assert_eq!(bucket.slots(&Terms::default()), None);
 }
 
 #[test]
@@ -201,7 +215,9 @@ fn a_bucket_is_idle_when_its_windows_are_over_and_its_slots_free() {
         concurrency: Some(1),
         ..NONE
     };
-    let receipt = bucket.take(&limits, charge(MIDNIGHT_MS, 0)).unwrap();
+    let receipt = bucket
+        .take(&Terms::from(&limits), charge(MIDNIGHT_MS, 0))
+        .unwrap();
     assert!(!bucket.is_idle(MIDNIGHT_MS + 60_000));
     bucket.release(receipt);
     assert!(!bucket.is_idle(MIDNIGHT_MS + 59_999));
@@ -242,7 +258,7 @@ fn threads_that_hammer_one_limit_admit_exactly_that_many_in_each_window() {
                         barrier.wait();
                         for _ in 0..LIMIT {
                             let now = charge(MIDNIGHT_MS + second * 1_000, 1);
-                            if bucket.take(&limits, now).is_ok() {
+                            if bucket.take(&Terms::from(&limits), now).is_ok() {
                                 admitted.fetch_add(1, Relaxed);
                             }
                         }
@@ -269,7 +285,7 @@ fn no_more_are_in_flight_than_there_are_slots_and_all_leave() {
             scope.spawn(|| {
                 for _ in 0..5_000 {
                     let now = charge(MIDNIGHT_MS, 0);
-                    let Ok(receipt) = bucket.take(&limits, now) else {
+                    let Ok(receipt) = bucket.take(&Terms::from(&limits), now) else {
                         continue;
                     };
                     admitted.fetch_add(1, Relaxed);
