@@ -1,7 +1,7 @@
-//! What the process was started with: listening sockets, and whom to tell that it serves. [boot]
+//! What the process was started with: listening sockets, whom to tell that it serves, who tells what was counted. [boot]
 //!
 //! Two givers are known. A gateway that is being upgraded names descriptors in
-//! [`LISTEN_FDS`] and [`READY_FD`]; systemd (`sd_listen_fds(3)`) passes those from 3 on.
+//! [`LISTEN_FDS`], [`READY_FD`] and [`COUNTS_FD`]; systemd (`sd_listen_fds(3)`) passes those from 3 on.
 
 use std::fs::File;
 use std::io;
@@ -18,6 +18,8 @@ use crate::sys::inherited;
 pub(super) const LISTEN_FDS: &str = "SLUICE_LISTEN_FDS";
 /// The descriptor of a pipe: `ready` and a line end once the process serves.
 pub(super) const READY_FD: &str = "SLUICE_READY_FD";
+/// The descriptor of a pipe: what the process before this one counts against limits.
+pub(super) const COUNTS_FD: &str = "SLUICE_COUNTS_FD";
 /// The variables of systemd.
 pub(super) const SYSTEMD: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
@@ -42,6 +44,8 @@ pub(super) struct Inherited {
     pub(super) metrics: Option<TcpListener>,
     /// Whom to tell that this process serves; a gateway that is being upgraded waits for it.
     pub(super) ready: Option<File>,
+    /// Where the process before this one tells what it counts.
+    pub(super) counts: Option<File>,
 }
 
 impl Inherited {
@@ -72,11 +76,12 @@ impl Inherited {
                 Listener::Metrics => return Err(because(giver, "more than one metrics socket")),
             }
         }
-        if let Some(fd) = variable(READY_FD) {
-            let fd = fd.parse().map_err(|error| because(READY_FD, error))?;
-            let pipe = inherited(fd).map_err(|error| because(READY_FD, error))?;
-            taken.ready = Some(File::from(pipe));
-        }
+        taken.ready = variable(READY_FD)
+            .map(|fd| pipe(READY_FD, &fd))
+            .transpose()?;
+        taken.counts = variable(COUNTS_FD)
+            .map(|fd| pipe(COUNTS_FD, &fd))
+            .transpose()?;
         Ok(taken)
     }
 }
@@ -90,6 +95,12 @@ pub(super) fn say_where(setting: SocketAddr, key: &str, socket: &TcpListener) {
     if bound != setting && setting.port() != 0 {
         tracing::warn!(key, %setting, %bound, "listening where the inherited socket is");
     }
+}
+
+fn pipe(giver: &str, fd: &str) -> Result<File, BootError> {
+    let fd = fd.parse().map_err(|error| because(giver, error))?;
+    let pipe = inherited(fd).map_err(|error| because(giver, error))?;
+    Ok(File::from(pipe))
 }
 
 fn listening(fd: RawFd) -> io::Result<TcpListener> {

@@ -1,6 +1,7 @@
 //! Builds and starts everything, then waits for the end. Reads as a table of contents. [boot]
 
 mod cold;
+mod counts;
 mod drain;
 mod handover;
 mod inherit;
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::bridge::WorkerView;
+use crate::bridge::limits::LimitTable;
 use crate::cold::logging::LogGuard;
 use crate::cold::runtime::ColdThread;
 use crate::cold::signals::{self, Signal};
@@ -95,6 +98,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         &cell,
     )?;
     let views = cold_bridge.workers.clone();
+    let buckets = Arc::clone(&cold_bridge.buckets);
     let signals = signals::listen().map_err(|error| because("signals", error))?;
     let checks = cold::checks(&cell, &trust);
     let options = cold::options(
@@ -105,9 +109,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         (&tls, &log),
         checks,
     )?;
-    if inherited.ready.is_some() {
-        upgrade::until_configured(&status)?;
-    }
+    upgrade::until_able(&mut inherited, &status, &buckets)?;
     let cold = ColdThread::start(cold_bridge, options).map_err(|e| because("cold side", e))?;
     ready.go();
     upgrade::call_itself(upgrade::SERVING);
@@ -123,6 +125,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         settings,
         workers,
         views,
+        buckets,
         cold,
         log,
         signals,
@@ -138,7 +141,8 @@ struct Gateway {
     passed: Passed,
     settings: Settings,
     workers: Workers,
-    views: Vec<crate::bridge::WorkerView>,
+    views: Vec<WorkerView>,
+    buckets: Arc<LimitTable>,
     cold: ColdThread,
     log: LogGuard,
     signals: std::sync::mpsc::Receiver<Signal>,
@@ -177,7 +181,7 @@ impl Gateway {
             match self.signals.recv_timeout(every) {
                 Ok(Signal::Reload) => self.reload(),
                 Ok(Signal::Upgrade) => {
-                    upgrade = upgrade::begin(upgrade, &self.passed);
+                    upgrade = upgrade::begin(upgrade, &self.passed, &self.buckets);
                 }
                 Ok(Signal::Stop(name)) => {
                     tracing::info!(signal = name, "draining");

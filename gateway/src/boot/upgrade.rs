@@ -11,12 +11,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config_sync::status::ConfigStatus;
 
-use super::inherit::{LISTEN_FDS, READY_FD, SYSTEMD};
-use super::{BootError, because};
+use super::inherit::{COUNTS_FD, Inherited, LISTEN_FDS, READY_FD, SYSTEMD};
+use super::{BootError, because, counts};
+use crate::bridge::limits::LimitTable;
 
 /// How long the new process may take until it serves.
 pub(crate) const READY_MAX: Duration = Duration::from_secs(30);
@@ -64,7 +66,11 @@ pub(super) enum Progress {
 }
 
 /// Starts a new process, unless one is `running` already.
-pub(super) fn begin(running: Option<Upgrade>, passed: &Passed) -> Option<Upgrade> {
+pub(super) fn begin(
+    running: Option<Upgrade>,
+    passed: &Passed,
+    buckets: &Arc<LimitTable>,
+) -> Option<Upgrade> {
     if running.is_some() {
         tracing::warn!("no upgrade: another one is under way");
         return running;
@@ -74,7 +80,7 @@ pub(super) fn begin(running: Option<Upgrade>, passed: &Passed) -> Option<Upgrade
         tracing::error!("no upgrade: this is the first process of a container");
         return None;
     }
-    match Upgrade::start(passed) {
+    match Upgrade::start(passed, buckets) {
         Ok(upgrade) => {
             tracing::info!(
                 new_pid = upgrade.child.id(),
@@ -90,8 +96,9 @@ pub(super) fn begin(running: Option<Upgrade>, passed: &Passed) -> Option<Upgrade
 }
 
 impl Upgrade {
-    fn start(passed: &Passed) -> io::Result<Self> {
+    fn start(passed: &Passed, buckets: &Arc<LimitTable>) -> io::Result<Self> {
         let (says, word) = pipe()?;
+        let (hears, told) = pipe()?;
         rustix::io::ioctl_fionbio(&says, true)?;
         // Copies, which unlike what they were made from are open in the new program. Nothing else is
         // started by this process that could get them too.
@@ -104,13 +111,16 @@ impl Upgrade {
             copies.push(copy);
         }
         let word = rustix::io::dup(word.as_fd())?;
+        let hears = rustix::io::dup(hears.as_fd())?;
         let child = spawn(|command| {
             for name in SYSTEMD {
                 command.env_remove(name);
             }
             command.env(LISTEN_FDS, names.join(","));
             command.env(READY_FD, word.as_raw_fd().to_string());
+            command.env(COUNTS_FD, hears.as_raw_fd().to_string());
         })?;
+        counts::tell(File::from(OwnedFd::from(told)), Arc::clone(buckets));
         Ok(Self {
             child,
             says,
@@ -183,12 +193,27 @@ fn own_file() -> io::Result<PathBuf> {
     Ok(OsString::from_vec(bytes.to_vec()).into())
 }
 
-/// Waits until a new process knows what to serve: it must not take over before that.
+/// Waits until a new process knows what to serve, and what has been counted: it must not take over
+/// before that.
 ///
 /// # Errors
 ///
-/// It does not by [`READY_MAX`].
-pub(super) fn until_configured(status: &ConfigStatus) -> Result<(), BootError> {
+/// It has no configuration by [`READY_MAX`].
+pub(super) fn until_able(
+    inherited: &mut Inherited,
+    status: &ConfigStatus,
+    buckets: &Arc<LimitTable>,
+) -> Result<(), BootError> {
+    if inherited.ready.is_some() {
+        until_configured(status)?;
+    }
+    if let Some(pipe) = inherited.counts.take() {
+        counts::follow(pipe, Arc::clone(buckets));
+    }
+    Ok(())
+}
+
+fn until_configured(status: &ConfigStatus) -> Result<(), BootError> {
     let until = now() + READY_MAX;
     while status.view().applied.is_none() {
         if now() >= until {

@@ -230,6 +230,18 @@ impl Bucket {
         !self.is_occupied() && Field::ALL.into_iter().all(is_past)
     }
 
+    /// Slots taken.
+    pub(super) fn slots_taken(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Takes or frees as many slots as another process has taken since it had `before`.
+    pub(super) fn follow_slots(&self, now: u32, before: u32) {
+        let follow = |taken: u32| Some(taken.saturating_add(now).saturating_sub(before));
+        // Always Ok: the closure has an answer to everything.
+        let _ = self.in_flight.fetch_update(Relaxed, Relaxed, follow);
+    }
+
     /// Whether a slot is taken.
     pub(super) fn is_occupied(&self) -> bool {
         self.in_flight.load(Relaxed) > 0
@@ -243,7 +255,7 @@ impl Bucket {
         }
     }
 
-    fn window(&self, field: Field) -> &Window {
+    pub(super) fn window(&self, field: Field) -> &Window {
         let [rps, rpm, rph, rpd, tpm, tpd] = &self.windows;
         match field {
             Field::Rps => rps,

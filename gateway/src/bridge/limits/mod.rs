@@ -5,11 +5,13 @@
 //! out buckets is locked once per bucket and worker, as long as workers keep what they were given.
 
 mod bucket;
+mod counts;
 mod table;
 mod terms;
 mod window;
 
 pub use bucket::{Bucket, Charge, Dimension, Full, Receipt, Room};
+pub use counts::Counts;
 pub use table::{BUCKETS_MAX, LimitTable};
 pub use terms::Terms;
 pub use window::Field;

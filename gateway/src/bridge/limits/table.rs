@@ -83,6 +83,17 @@ impl LimitTable {
         }
     }
 
+    /// Shows every bucket with its key. Locks one part of the table at a time.
+    pub fn for_each(&self, mut visit: impl FnMut(&str, &Bucket)) {
+        for shard in &self.shards {
+            let shard = locked(shard);
+            shard
+                .buckets
+                .iter()
+                .for_each(|(key, bucket)| visit(key, bucket));
+        }
+    }
+
     /// Buckets there are.
     pub fn len(&self) -> usize {
         let lengths = self.shards.iter().map(|shard| locked(shard).buckets.len());

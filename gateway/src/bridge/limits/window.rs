@@ -191,6 +191,37 @@ impl Window {
         });
     }
 
+    /// The word, as [`Window::follow`] reads it.
+    pub(super) fn word(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Adds what the word `now` of another process has counted since its word `before`. Does nothing
+    /// where that window is over here.
+    pub(super) fn follow(&self, field: Field, now: u64, before: u64) {
+        let (window, count) = (now >> field.count_bits(), now & field.count_max());
+        let is_same = before >> field.count_bits() == window;
+        let before = if is_same {
+            before & field.count_max()
+        } else {
+            0
+        };
+        if count == before {
+            return;
+        }
+        // Err: a later window has begun.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |word| {
+            let here = word >> field.count_bits();
+            let counted = if here == window {
+                word & field.count_max()
+            } else {
+                0
+            };
+            let sum = counted.saturating_add(count).saturating_sub(before);
+            (here <= window).then(|| field.pack(window, sum))
+        });
+    }
+
     /// Whether it holds no count that matters at `now_ms` or after.
     pub(super) fn is_past(&self, field: Field, now_ms: u64) -> bool {
         self.read(field, now_ms).count == 0

@@ -3,6 +3,7 @@
 mod activation;
 mod command;
 mod generations;
+mod limits;
 mod rollback;
 mod traffic;
 
