@@ -12,12 +12,13 @@ use crate::resource::Resource;
 use crate::snapshot::{Indexes, Other, Snapshot};
 
 /// Collections that this version serves; rows of the others load, and nothing enforces them.
-pub const SERVED: [Collection; 5] = [
+pub const SERVED: [Collection; 6] = [
     Collection::ProviderKeys,
     Collection::Models,
     Collection::ApiKeys,
     Collection::RateLimitPolicies,
     Collection::PassthroughRoutes,
+    Collection::Ssls,
 ];
 
 /// The indexes of the next snapshot, and what it takes to keep them up to date.

@@ -31,6 +31,7 @@ use crate::reach::{Reach, reach};
 use crate::settings::{self, ClientVerify, Settings, ShutdownSettings};
 use crate::upstream::trust::Trust;
 use crate::worker::placement::Placement;
+use config_sync::publish::SnapshotCell;
 use config_sync::status::ConfigStatus;
 use drain::Drain;
 use handover::Handover;
@@ -75,7 +76,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         tracing::warn!("{warning}");
     }
     let trust = Arc::new(Trust::load(&settings.upstream.tls).map_err(BootError)?);
-    let tls = Listeners::load(&settings)?;
+    let mut tls = Listeners::load(&settings)?;
     let status = ConfigStatus::new(Source::kind(&settings));
     let (source, cell) = Source::start(&settings, &status)?;
     raise_descriptor_limit();
@@ -110,6 +111,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         checks,
     )?;
     upgrade::until_able(&mut inherited, &status, &buckets)?;
+    tls.follow_rows(&cell);
     let cold = ColdThread::start(cold_bridge, options).map_err(|e| because("cold side", e))?;
     ready.go();
     upgrade::call_itself(upgrade::SERVING);
@@ -130,6 +132,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         log,
         signals,
         source,
+        cell,
         status,
         tls,
     };
@@ -147,6 +150,7 @@ struct Gateway {
     log: LogGuard,
     signals: std::sync::mpsc::Receiver<Signal>,
     source: Source,
+    cell: SnapshotCell,
     status: ConfigStatus,
     tls: Listeners,
 }
@@ -258,11 +262,13 @@ impl Gateway {
     fn reload(&mut self) {
         self.tls.reload(true);
         self.source.reload(&self.status);
+        self.tls.follow_rows(&self.cell);
     }
 
     fn look(&mut self) {
         self.tls.look();
         self.source.look(&self.status);
+        self.tls.follow_rows(&self.cell);
     }
 
     fn is_whole(&self) -> bool {

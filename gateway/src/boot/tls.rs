@@ -5,11 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use config_sync::publish::SnapshotCell;
+
 use super::{BootError, because};
 use crate::settings::{ListenerTls, Settings};
 use crate::tls::listener::TlsListener;
 use crate::tls::material::{self, Protocols, Tickets};
+use crate::tls::rows::{Around, Rows};
 
+/// The listener of callers.
+const PROXY: &str = "proxy";
 /// Time between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -20,6 +25,7 @@ pub(super) struct Listeners {
     followed: Vec<Followed>,
     tickets: Tickets,
     looked_at: Instant,
+    rows: Rows,
 }
 
 /// A listener with the files that it was made from.
@@ -61,7 +67,7 @@ impl Listeners {
             Some(_) => material::HTTP2,
             None => material::HTTP1,
         };
-        let proxy = follow("proxy", "proxy.tls", &settings.proxy.tls, spoken)?;
+        let proxy = follow(PROXY, "proxy.tls", &settings.proxy.tls, spoken)?;
         let metrics = &settings.observability.prometheus.tls;
         let block = "observability.metrics.prometheus.tls";
         let metrics = follow("metrics", block, metrics, material::HTTP1)?;
@@ -71,6 +77,7 @@ impl Listeners {
             followed,
             tickets,
             looked_at: now(),
+            rows: Rows::default(),
         })
     }
 
@@ -80,6 +87,34 @@ impl Listeners {
         listeners
             .map(|followed| Arc::clone(&followed.listener))
             .collect()
+    }
+
+    /// Has the proxy listener present what the rows of the current snapshot say. What cannot be used
+    /// changes nothing, and is said.
+    pub(super) fn follow_rows(&mut self, cell: &SnapshotCell) {
+        let proxy = self.followed.iter().find(|one| one.listener.name == PROXY);
+        let Some(Followed {
+            listener,
+            settings,
+            protocols,
+            ..
+        }) = proxy
+        else {
+            return;
+        };
+        let around = Around {
+            settings,
+            protocols,
+            tickets: &self.tickets,
+        };
+        let Some((named, faults)) = self.rows.follow(&cell.current(), &around) else {
+            return;
+        };
+        for fault in faults {
+            listener.refuse();
+            tracing::error!(listener = listener.name, %fault, "a certificate cannot be used");
+        }
+        listener.name(named);
     }
 
     /// Called a few times per second: files that have changed are read, every [`LOOK_EVERY`].
@@ -104,6 +139,8 @@ impl Listeners {
             match material::load(&followed.settings, followed.protocols, &self.tickets) {
                 Ok(loaded) => {
                     listener.replace(loaded);
+                    // Rows without roots of their own have the listener's.
+                    self.rows.forget();
                     tracing::info!(listener = listener.name, "certificates reloaded");
                 }
                 Err(error) => {

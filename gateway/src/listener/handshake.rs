@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustls::ServerConnection;
+use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 
 use super::client::Client;
 use super::wire::Wire;
@@ -16,10 +17,11 @@ use crate::request;
 use crate::short_text::ShortText;
 use crate::sys::Socket;
 use crate::tls::facts::client_name;
-use crate::tls::handshakes::Failure;
+use crate::tls::handshakes::{Failure, UnknownName};
 use crate::tls::listener::TlsListener;
 use crate::worker::Worker;
 use crate::worker::alarm::{Alarm, within};
+use crate::worker::buffers::Buffers;
 use crate::worker::inbox::Inbox;
 use crate::worker::inflow::Inflow;
 use crate::worker::tls::Session;
@@ -28,6 +30,10 @@ use crate::worker::tls::Session;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// First byte of every TLS connection: a record of the handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// The alert for a name that nothing is presented for: fatal, 112 (RFC 6066, section 3; RFC 8446,
+/// sections 5.1 and 6).
+const UNRECOGNIZED_NAME: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 112];
 
 const PLAIN_TEXT: Rejection = Rejection::Head {
     status: 400,
@@ -115,9 +121,17 @@ async fn shake(worker: &Worker, tls: &TlsListener, socket: Socket) -> Ending {
         }
         Some(_) => {}
     }
-    let connection = match ServerConnection::new(tls.config()) {
+    let connection = match tls.depends_on_name() {
+        true => greet(tls, &mut inflow, &mut records, buffers).await,
+        false => ServerConnection::new(tls.config()).map_err(invalid),
+    };
+    let connection = match connection {
         Ok(connection) => connection,
-        Err(error) => return Ending::Failed(io::Error::new(io::ErrorKind::InvalidData, error)),
+        Err(error) => {
+            records.consume(records.len());
+            records.release(buffers);
+            return Ending::Failed(error);
+        }
     };
     let mut session = Session::new(inflow, connection, records);
     if let Err(error) = session.handshake(buffers).await {
@@ -129,4 +143,57 @@ async fn shake(worker: &Worker, tls: &TlsListener, socket: Socket) -> Ending {
         session,
         identity: identity.map(|name| ShortText::from(name.as_str())),
     }))
+}
+
+/// Begins a session by the name in the client's first message, all of which it waits for. Loses
+/// nothing of what follows; dropped half way, the connection is of no more use.
+async fn greet(
+    tls: &TlsListener,
+    inflow: &mut Inflow,
+    records: &mut Inbox,
+    buffers: &Buffers,
+) -> io::Result<ServerConnection> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        while !records.is_empty() {
+            let taken = acceptor.read_tls(&mut records.bytes())?;
+            if taken == 0 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            records.consume(taken);
+            match acceptor.accept() {
+                Ok(Some(accepted)) => return begin(tls, accepted, inflow),
+                Ok(None) => {}
+                Err(told) => return Err(tell(told, inflow)),
+            }
+        }
+        records.release(buffers);
+        if poll_fn(|cx| inflow.poll_fill(cx, records, buffers)).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+fn begin(tls: &TlsListener, accepted: Accepted, inflow: &Inflow) -> io::Result<ServerConnection> {
+    let name = accepted.client_hello().server_name().map(str::to_owned);
+    let Some(config) = tls.config_for(name.as_deref()) else {
+        // The alert is a courtesy; the error counts.
+        let _ = inflow.socket().try_send(&UNRECOGNIZED_NAME);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, UnknownName));
+    };
+    let session = accepted.into_connection(config);
+    session.map_err(|told| tell(told, inflow))
+}
+
+/// Tells the client what is wrong, as far as the socket takes it now.
+fn tell((error, mut alert): (rustls::Error, AcceptedAlert), inflow: &Inflow) -> io::Error {
+    let mut record = Vec::new();
+    if alert.write_all(&mut record).is_ok() {
+        let _ = inflow.socket().try_send(&record);
+    }
+    invalid(error)
+}
+
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }

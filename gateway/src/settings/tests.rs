@@ -249,10 +249,6 @@ fn one_report_names_every_problem_in_the_order_of_the_file() {
 fn features_of_later_versions_are_refused_only_when_switched_on() {
     let on = [
         (
-            "proxy: {addr: '0.0.0.0:1', tls: {dynamic: true}}",
-            "proxy.tls.dynamic",
-        ),
-        (
             "observability: {metrics: {otlp: {enabled: true}}}",
             "observability.metrics.otlp.enabled",
         ),
@@ -263,11 +259,7 @@ fn features_of_later_versions_are_refused_only_when_switched_on() {
         ("cache: {redis: {url: 'redis://h'}}", "cache.redis"),
     ];
     for (text, path) in on {
-        let base = match path {
-            "proxy.tls.dynamic" => "resources_file: /r.yaml\n",
-            _ => MINIMAL,
-        };
-        let got = problems_of(load_yaml(&format!("{base}{text}\n"), &[]));
+        let got = problems_of(load_yaml(&format!("{MINIMAL}{text}\n"), &[]));
         assert_eq!(
             got,
             [format!("{path}: not supported by this version")],

@@ -15,9 +15,6 @@ const REFUSED: &[(&str, IsOn)] = &[
     ("managed.enabled", |s| {
         matches!(s.source, SourceSettings::Managed(_))
     }),
-    ("proxy.tls.dynamic", |s| {
-        s.proxy.tls.as_ref().is_some_and(|tls| tls.dynamic)
-    }),
     ("admin.tls", |s| {
         s.admin.as_ref().is_some_and(|admin| admin.tls.is_some())
     }),

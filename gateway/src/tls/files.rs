@@ -1,10 +1,11 @@
-//! Certificates and keys of a listener, from their files. [boot]
+//! Certificates and keys of a listener, from files and from PEM texts. [boot]
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use config_sync::model::ssl::CertificatePair;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -110,6 +111,41 @@ pub(crate) fn pair(files: &Identity) -> Result<Pair, Fault> {
         key: Arc::new(certified),
         facts,
     })
+}
+
+/// A chain and its key as PEM texts that belong together: those of a checked row.
+///
+/// # Errors
+///
+/// They are not what they were checked to be; never says anything of the content.
+pub(crate) fn pair_of(texts: &CertificatePair) -> Result<Pair, &'static str> {
+    let chain = CertificateDer::pem_slice_iter(texts.cert.expose().as_bytes());
+    let chain: Vec<_> = chain
+        .collect::<Result<_, _>>()
+        .map_err(|_| "cert is no PEM")?;
+    let private = PrivateKeyDer::from_pem_slice(texts.key.expose().as_bytes());
+    let private = private.map_err(|_| "key is no PEM")?;
+    let facts = chain.first().and_then(|leaf| facts(leaf));
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let certified = CertifiedKey::from_der(chain, private, &provider);
+    Ok(Pair {
+        key: Arc::new(certified.map_err(|_| "cert and key do not belong together")?),
+        facts: facts.ok_or("cert holds no valid certificate")?,
+    })
+}
+
+/// The trust anchors in a PEM text: those of a checked row.
+///
+/// # Errors
+///
+/// One that is none.
+pub(crate) fn roots_of(text: &str) -> Result<RootCertStore, &'static str> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+        let certificate = certificate.map_err(|_| "client_ca is no PEM")?;
+        roots.add(certificate).map_err(|_| "client_ca is no root")?;
+    }
+    Ok(roots)
 }
 
 /// Whether users other than owner and group may read `file`.

@@ -1,6 +1,6 @@
 //! Handshakes of a listener, counted by how they ended. [bridge]
 
-use std::io;
+use std::{fmt, io};
 
 use rustls::{Error, HandshakeKind, PeerIncompatible, ProtocolVersion};
 
@@ -17,6 +17,8 @@ pub enum Failure {
     Version,
     /// No cipher suite, key exchange, signature or application protocol that both speak.
     NothingInCommon,
+    /// No certificate for the name that was asked for.
+    UnknownName,
     /// HTTP in the clear.
     PlainHttp,
     /// It took too long.
@@ -31,11 +33,12 @@ pub enum Failure {
 
 impl Failure {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoCertificate,
         Self::BadCertificate,
         Self::Version,
         Self::NothingInCommon,
+        Self::UnknownName,
         Self::PlainHttp,
         Self::Timeout,
         Self::Closed,
@@ -50,6 +53,7 @@ impl Failure {
             Self::BadCertificate => "bad_certificate",
             Self::Version => "version",
             Self::NothingInCommon => "nothing_in_common",
+            Self::UnknownName => "unknown_name",
             Self::PlainHttp => "plain_http",
             Self::Timeout => "timeout",
             Self::Closed => "closed",
@@ -60,6 +64,12 @@ impl Failure {
 
     /// What the error of a handshake comes down to.
     pub fn of(error: &io::Error) -> Self {
+        if error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<UnknownName>())
+        {
+            return Self::UnknownName;
+        }
         let cause = error.get_ref().and_then(|inner| inner.downcast_ref());
         match cause {
             None => Self::Closed,
@@ -84,6 +94,18 @@ impl Failure {
         matches!(self, Self::NoCertificate | Self::BadCertificate)
     }
 }
+
+/// A client asks for a name that nothing is presented for.
+#[derive(Debug)]
+pub(crate) struct UnknownName;
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no certificate for the name that was asked for")
+    }
+}
+
+impl std::error::Error for UnknownName {}
 
 /// Handshakes of one thread. Written by that thread only.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::certificates::Certificates;
 use super::files::{self, Pair};
@@ -26,6 +26,13 @@ pub(crate) struct Material {
     pub(crate) certificates: Vec<Shown>,
 }
 
+impl Material {
+    /// Whether there is a certificate for clients whose name nobody else has.
+    pub(crate) fn has_own(&self) -> bool {
+        !self.certificates.is_empty()
+    }
+}
+
 /// What metrics tell of a certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Shown {
@@ -33,6 +40,15 @@ pub(crate) struct Shown {
     pub name: Box<str>,
     /// Last second of its time, Unix.
     pub not_after: i64,
+}
+
+impl Shown {
+    fn of(pair: &Pair) -> Self {
+        Self {
+            name: pair.facts.names.first().cloned().unwrap_or_default(),
+            not_after: pair.facts.not_after,
+        }
+    }
 }
 
 /// Seals sessions for their resumption. One for all workers: a client comes back to any of them.
@@ -66,16 +82,49 @@ pub(crate) fn load(
     let pairs: Vec<Pair> = pairs
         .collect::<Result<_, _>>()
         .map_err(|fault| fault.to_string())?;
+    let identity = (Certificates::new(&pairs), client_roots(settings)?);
+    Ok(Material {
+        config: configure(settings, protocols, identity, tickets)?,
+        certificates: pairs.iter().map(Shown::of).collect(),
+    })
+}
+
+/// The roots of client certificates, and whether one must be shown.
+pub(crate) type ClientRoots = (RootCertStore, ClientVerify);
+
+/// Those of the listener.
+///
+/// # Errors
+///
+/// What is wrong, with the path.
+pub(super) fn client_roots(settings: &ListenerTls) -> Result<Option<ClientRoots>, String> {
+    let Some(client_ca) = &settings.client_ca else {
+        return Ok(None);
+    };
+    Ok(Some((files::roots(&client_ca.file)?, client_ca.verify)))
+}
+
+/// One rustls configuration that presents `certificates` and asks for what `client_roots` say, with
+/// the versions of `settings`. See [`load`] for `tickets`.
+///
+/// # Errors
+///
+/// What rustls has against it.
+pub(super) fn configure(
+    settings: &ListenerTls,
+    protocols: Protocols,
+    (certificates, client_roots): (Certificates, Option<ClientRoots>),
+    tickets: &Tickets,
+) -> Result<Arc<ServerConfig>, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions(settings))
         .map_err(|error| error.to_string())?;
-    let (builder, tickets) = match &settings.client_ca {
+    let (builder, tickets) = match client_roots {
         None => (builder.with_no_client_auth(), Arc::clone(&tickets.0)),
-        Some(client_ca) => {
-            let roots = Arc::new(files::roots(&client_ca.file)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-            let verifier = match client_ca.verify {
+        Some((roots, verify)) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = match verify {
                 ClientVerify::Require => verifier,
                 ClientVerify::Optional => verifier.allow_unauthenticated(),
             };
@@ -86,20 +135,12 @@ pub(crate) fn load(
             )
         }
     };
-    let certificates = pairs.iter().map(|pair| Shown {
-        name: pair.facts.names.first().cloned().unwrap_or_default(),
-        not_after: pair.facts.not_after,
-    });
-    let certificates = certificates.collect();
-    let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(&pairs)));
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.ticketer = tickets;
     // Sessions live in tickets: nothing is kept per client, and nothing locked.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(Material {
-        config: Arc::new(config),
-        certificates,
-    })
+    Ok(Arc::new(config))
 }
 
 fn versions(settings: &ListenerTls) -> &'static [&'static SupportedProtocolVersion] {

@@ -1,7 +1,8 @@
 //! TLS of the gateway's own listeners: what they present, ask for and count. [bridge]
 //!
 //! ```text
-//! files -> Material (one rustls configuration) -> TlsListener (swapped whole) -> every handshake
+//! files -> Material (one rustls configuration) -+-> TlsListener (swapped whole) -> every handshake
+//! rows of `ssls` -> Named (one for each name) --+
 //! ```
 //!
 //! Handshakes themselves run where the connection lives: on a worker, or on the cold side.
@@ -12,3 +13,4 @@ pub(crate) mod files;
 pub mod handshakes;
 pub mod listener;
 pub(crate) mod material;
+pub(crate) mod rows;

@@ -2,6 +2,7 @@
 
 mod clients;
 mod handshakes;
+mod names;
 mod reload;
 mod requests;
 mod resumption;

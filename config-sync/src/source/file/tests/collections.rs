@@ -226,7 +226,6 @@ fn what_is_only_data_is_warned_of_once_per_collection() {
             "observability_exporters are loaded and not enforced by this version: traces",
             "oidc_providers are loaded and not enforced by this version: corp, corp-old",
             "claim_mappings are loaded and not enforced by this version: analysts",
-            "ssls are loaded and not enforced by this version: gw",
         ]
     );
 }
