@@ -22,6 +22,7 @@ MISSING_ETCD := $(if $(and $(shell command -v etcd),$(shell command -v etcdctl))
 MISSING_REDIS := $(if $(and $(shell command -v redis-server),$(shell command -v redis-cli)),,redis)
 # The tests of the image need root, and skip without it.
 MISSING_ISOLATION := $(if $(filter 0,$(shell id -u)),$(if $(and $(shell command -v setcap),$(shell command -v ip)),,isolation))
+MISSING_VALGRIND := $(if $(shell command -v valgrind),,valgrind)
 MISSING_NODE := $(if $(and $(shell command -v node),$(shell command -v npm)),,node)
 
 ## Build in release mode and serve a resources file with a scripted LLM upstream beside it.
@@ -46,7 +47,7 @@ lint: $(MISSING_PROTOC)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --profile $(PROFILE) -- -D warnings
 
-unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD) $(MISSING_REDIS) $(MISSING_ISOLATION)
+unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD) $(MISSING_REDIS) $(MISSING_ISOLATION) $(MISSING_VALGRIND)
 	$(CARGO) nextest run --locked --workspace --cargo-profile $(PROFILE) --no-fail-fast
 	$(CARGO) test --locked --workspace --profile $(PROFILE) --doc --quiet
 
@@ -64,7 +65,7 @@ $(NODE_DIR)/node_modules/ready: $(NODE_DIR)/package-lock.json $(MISSING_NODE)
 	cd $(NODE_DIR) && npm ci --no-audit --no-fund --silent
 	touch $@
 
-.PHONY: nextest protoc etcd redis isolation node
+.PHONY: nextest protoc etcd redis isolation valgrind node
 ## Runs the official packages of Node.
 node:
 	$(call install,nodejs npm)
@@ -84,6 +85,10 @@ redis:
 ## The image is tested with its capability, in namespaces.
 isolation:
 	$(call install,libcap2-bin iproute2)
+
+## Counts the instructions of the hot path.
+valgrind:
+	$(call install,valgrind)
 
 nextest:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
