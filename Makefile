@@ -20,6 +20,7 @@ MISSING_PROTOC := $(shell t=$$(mktemp -d); echo 'import "google/protobuf/descrip
 	protoc -I$$t -o/dev/null $$t/a.proto >/dev/null 2>&1 || echo protoc; rm -r $$t)
 MISSING_ETCD := $(if $(and $(shell command -v etcd),$(shell command -v etcdctl)),,etcd)
 MISSING_REDIS := $(if $(and $(shell command -v redis-server),$(shell command -v redis-cli)),,redis)
+MISSING_NGHTTP := $(if $(and $(shell command -v nghttp),$(shell command -v h2load)),,nghttp)
 # The tests of the image need root, and skip without it.
 MISSING_ISOLATION := $(if $(filter 0,$(shell id -u)),$(if $(and $(shell command -v setcap),$(shell command -v ip)),,isolation))
 MISSING_VALGRIND := $(if $(shell command -v valgrind),,valgrind)
@@ -47,7 +48,7 @@ lint: $(MISSING_PROTOC)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --profile $(PROFILE) -- -D warnings
 
-unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD) $(MISSING_REDIS) $(MISSING_ISOLATION) $(MISSING_VALGRIND)
+unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD) $(MISSING_REDIS) $(MISSING_NGHTTP) $(MISSING_ISOLATION) $(MISSING_VALGRIND)
 	$(CARGO) nextest run --locked --workspace --cargo-profile $(PROFILE) --no-fail-fast
 	$(CARGO) test --locked --workspace --profile $(PROFILE) --doc --quiet
 
@@ -65,7 +66,7 @@ $(NODE_DIR)/node_modules/ready: $(NODE_DIR)/package-lock.json $(MISSING_NODE)
 	cd $(NODE_DIR) && npm ci --no-audit --no-fund --silent
 	touch $@
 
-.PHONY: nextest protoc etcd redis isolation valgrind node
+.PHONY: nextest protoc etcd redis nghttp isolation valgrind node
 ## Runs the official packages of Node.
 node:
 	$(call install,nodejs npm)
@@ -81,6 +82,10 @@ etcd:
 ## The tests run against real servers.
 redis:
 	$(call install,redis-server redis-tools)
+
+## HTTP/2 over TLS is tested with nghttp2's own clients.
+nghttp:
+	$(call install,nghttp2-client)
 
 ## The image is tested with its capability, in namespaces.
 isolation:

@@ -9,6 +9,15 @@ import httpx
 import openai
 import pytest
 import yaml
+from sslyze import (
+    ScanCommand,
+    ScanCommandAttemptStatusEnum,
+    Scanner,
+    ServerNetworkConfiguration,
+    ServerNetworkLocation,
+    ServerScanRequest,
+    ServerScanStatusEnum,
+)
 
 from stack import CALLER_KEY, PATIENCE_S, ROOT, Gateway, Mock
 
@@ -85,3 +94,60 @@ def test_an_authority_that_is_not_known_is_not_talked_to(secure):
     ) as caller:
         with pytest.raises(openai.APIConnectionError):
             caller.models.list()
+
+
+# What sslyze calls the suites of docs/tls.md, "What is spoken", for a P-256 certificate.
+SPOKEN = {
+    "tls_1_2": {
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    },
+    "tls_1_3": {
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_AES_256_GCM_SHA384",
+        "TLS_CHACHA20_POLY1305_SHA256",
+    },
+}
+SUITES = ["ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1", "tls_1_2", "tls_1_3"]
+FLAWS = {
+    "heartbleed": lambda found: found.is_vulnerable_to_heartbleed,
+    "openssl_ccs_injection": lambda found: found.is_vulnerable_to_ccs_injection,
+    "robot": lambda found: found.robot_result.name.startswith("VULNERABLE"),
+    "session_renegotiation": lambda found: found.is_vulnerable_to_client_renegotiation_dos,
+    "tls_compression": lambda found: found.supports_compression,
+    "tls_1_3_early_data": lambda found: found.supports_early_data,
+    "tls_fallback_scsv": lambda found: not found.supports_fallback_scsv,
+    "tls_extended_master_secret": lambda found: not found.supports_ems_extension,
+}
+
+
+@pytest.fixture(scope="module")
+def scan(secure):
+    """What sslyze finds at the callers' listener, by the name of its command."""
+    host, port = secure.gateway.addr.rsplit(":", 1)
+    commands = [*(f"{version}_cipher_suites" for version in SUITES), *FLAWS]
+    request = ServerScanRequest(
+        server_location=ServerNetworkLocation(hostname=NAME, ip_address=host, port=int(port)),
+        network_configuration=ServerNetworkConfiguration(tls_server_name_indication=NAME),
+        scan_commands={ScanCommand(command) for command in commands},
+    )
+    scanner = Scanner(per_server_concurrent_connections_limit=2)
+    scanner.queue_scans([request])
+    (found,) = scanner.get_results()
+    assert found.scan_status is ServerScanStatusEnum.COMPLETED, found.connectivity_error_trace
+    attempts = {command: getattr(found.scan_result, command) for command in commands}
+    for command, attempt in attempts.items():
+        assert attempt.status is ScanCommandAttemptStatusEnum.COMPLETED, (command, attempt.error_trace)
+    return {command: attempt.result for command, attempt in attempts.items()}
+
+
+@pytest.mark.parametrize("version", SUITES)
+def test_a_scanner_finds_no_weak_protocol_and_no_weak_cipher(scan, version):
+    accepted = scan[f"{version}_cipher_suites"].accepted_cipher_suites
+    assert {suite.cipher_suite.name for suite in accepted} == SPOKEN.get(version, set())
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_scanner_finds_no_flaw(scan, flaw):
+    assert not FLAWS[flaw](scan[flaw]), scan[flaw]

@@ -1,4 +1,4 @@
-//! Programs that others wrote: `curl` and `openssl`.
+//! Programs that others wrote: `curl`, `openssl`, and `nghttp2`'s `nghttp` and `h2load`.
 
 use std::process::{Command, Output, Stdio};
 
@@ -65,7 +65,86 @@ fn asked(scene: &Scene, gateway: &Gateway, words: &[&str]) -> Option<(String, St
         .then(|| (body.to_owned(), version.to_owned()))
 }
 
+/// Whether `nghttp2`'s clients are there; says loudly where they are not.
+fn has_nghttp() -> bool {
+    let found = |name: &str| Command::new(name).arg("--version").output().is_ok();
+    let has = found("nghttp") && found("h2load");
+    if !has {
+        eprintln!("SKIPPED: nghttp and h2load are not there (`make nghttp` installs them)");
+    }
+    has
+}
+
+/// Runs one of them against the gateway, by its address: neither verifies a name.
+fn nghttp(program: &str, gateway: &Gateway, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .args(["--header", &format!("authorization: Bearer {CALLER_KEY}")])
+        .args(["--header", "content-type: application/json"])
+        .arg(format!("https://{}/v1/chat/completions", gateway.addr))
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .output()
+        .expect("it is there")
+}
+
+/// `h2load` asks for 200 streams over four connections, and every one of them comes.
+fn floods_well(gateway: &Gateway, stream: &str, version: &str) {
+    let data = format!("--data={stream}");
+    let words = [
+        "--requests=200",
+        "--clients=4",
+        "--max-concurrent-streams=16",
+        &data,
+    ];
+    let output = nghttp("h2load", gateway, &words);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let all = "200 total, 200 started, 200 done, 200 succeeded, 0 failed, 0 errored, 0 timeout";
+    let spoken = format!("TLS Protocol: TLSv{version}");
+    for line in [all, "200 2xx", "Application protocol: h2", &spoken] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
 on_both_engines! {
+    fn nghttp_and_h2load_are_served_by_every_rule_for_certificates(engine) {
+        if !has_nghttp() {
+            return;
+        }
+        let scene = Scene::new();
+        let (cert, key) = scene.write_pair("client", &scene.clients.client());
+        let shown = [format!("--cert={cert}"), format!("--key={key}")];
+        let whole = scene.write("whole.json", &chat("m", false).to_string());
+        let stream = scene.write("stream.json", &chat("script/events=30", true).to_string());
+        let cases = ["none", "optional", "require"].map(|rule| [(rule, "1.2"), (rule, "1.3")]);
+        for (rule, version) in cases.into_iter().flatten() {
+            let gateway = match rule {
+                "none" => scene.setup(engine, mock()),
+                rule => scene.asking(engine, mock(), rule),
+            };
+            let gateway = gateway.with("proxy.tls.max_version", version).start_ready();
+            for shown in [&shown[..], &[]] {
+                let case = format!("{rule} {version} {}", shown.len());
+                let is_welcome = rule != "require" || !shown.is_empty();
+                let ask = |body: &str| {
+                    let data = format!("--data={body}");
+                    let words: Vec<&str> = shown.iter().map(String::as_str).collect();
+                    let words = [&words[..], &[&data, "--timeout=60", "--no-verify-peer"]].concat();
+                    String::from_utf8(nghttp("nghttp", &gateway, &words).stdout).unwrap()
+                };
+                assert_eq!(ask(&whole).contains("chat.completion"), is_welcome, "{case}");
+                let text = ask(&stream);
+                let is_whole = text.contains("\"e29 ") && text.ends_with("data: [DONE]\n\n");
+                assert_eq!(is_whole, is_welcome, "{case}: {text}");
+            }
+            // It shows no certificate.
+            if rule != "require" {
+                floods_well(&gateway, &stream, version);
+            }
+        }
+    }
+
     fn every_version_rule_and_protocol_serves_whom_it_should(engine) {
         let scene = Scene::new();
         let (cert, key) = scene.write_pair("client", &scene.clients.client());
