@@ -1,6 +1,10 @@
 //! Clients that ask much and pay little: each is told to calm down, holds little memory, and holds up
 //! nobody.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
 use serde_json::json;
 
 use super::client::{H2, get, post};
@@ -17,10 +21,56 @@ const CHAT: &str = "/v1/chat/completions";
 /// allocator keeps.
 const GROWTH_KIB_MAX: u64 = 8 * 1024;
 
+/// Answers that another client has during a flood before the flood counts as survived.
+const SERVED_MEANWHILE: u64 = 20;
+
 struct Flooded {
+    // First, as it asks until it is dropped.
+    neighbour: Neighbour,
     gateway: Gateway,
     before: u64,
     other: H2,
+}
+
+/// A client of the same worker that asks on one connection, answer after answer.
+struct Neighbour {
+    served: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+    asking: Option<JoinHandle<()>>,
+}
+
+impl Neighbour {
+    fn of(gateway: &Gateway) -> Self {
+        let (served, over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (count, ends) = (Arc::clone(&served), Arc::clone(&over));
+        let mut raw = gateway.connect();
+        let asking = std::thread::spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                raw.send(&crate::support::gateway::get("/v1/models"));
+                assert_eq!(raw.response().status, 200);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self {
+            served,
+            over,
+            asking: Some(asking),
+        }
+    }
+
+    fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let ended = self.asking.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            ended.expect("once").expect("every answer came");
+        }
+    }
 }
 
 impl Flooded {
@@ -30,9 +80,23 @@ impl Flooded {
         assert_eq!(other.answer(get("/v1/models"), b"").status, 200);
         Self {
             before: gateway.rss_kib(),
+            neighbour: Neighbour::of(&gateway),
             gateway,
             other,
         }
+    }
+
+    /// Floods again and again until another client has been served for a while; the code that the
+    /// first one was closed with.
+    fn flood(&mut self, mut flood: impl FnMut(u32) -> Vec<u8>) -> u32 {
+        let until = self.neighbour.served() + SERVED_MEANWHILE;
+        let mut codes = Vec::new();
+        while codes.is_empty() || self.neighbour.served() < until {
+            let mut frames = Frames::connect(&self.gateway, b"");
+            codes.push(until_closed(&mut frames, &mut flood));
+        }
+        assert!(codes.iter().all(|code| *code == codes[0]), "{codes:?}");
+        codes[0]
     }
 
     /// Another client is served, and memory is what it was.
@@ -94,8 +158,7 @@ on_both_engines! {
             })),
         ];
         for (name, flood) in floods {
-            let mut frames = Frames::connect(&flooded.gateway, b"");
-            let code = until_closed(&mut frames, flood);
+            let code = flooded.flood(flood);
             assert_eq!(code, ENHANCE_YOUR_CALM, "{name}");
             flooded.check(name);
         }
