@@ -11,6 +11,7 @@ mod tests;
 
 use std::borrow::Cow;
 
+use crate::bridge::domain::Overload;
 use crate::limit::Limited;
 
 /// Seconds a caller is asked to stay away when the gateway is full: long enough to shed a spike.
@@ -82,8 +83,8 @@ pub enum Rejection {
     Decode { detail: Cow<'static, str> },
     /// A stream ended before it was complete.
     StreamAborted,
-    /// A bound on connections or requests is reached.
-    Overloaded,
+    /// There is no more room for it.
+    Overloaded(Overload),
     /// The gateway is shutting down.
     Draining,
     /// A fault of the gateway itself.
@@ -172,7 +173,7 @@ impl Rejection {
             Self::RateLimited(_) => 429,
             Self::ProviderUnavailable(_)
             | Self::AllUnavailable { .. }
-            | Self::Overloaded
+            | Self::Overloaded(_)
             | Self::Draining => 503,
             Self::UpstreamTimeout { .. } => 504,
             Self::Upstream(error) => error.status(),
@@ -209,7 +210,7 @@ impl Rejection {
             Self::Transport { .. } => "transport_error",
             Self::Decode { .. } => "upstream_decode_error",
             Self::StreamAborted => "stream_aborted",
-            Self::Overloaded => "overloaded",
+            Self::Overloaded(_) => "overloaded",
             Self::Draining => "shutting_down",
             Self::Internal { .. } => "api_error",
         }
@@ -247,7 +248,7 @@ impl Rejection {
             | Self::Transport { .. }
             | Self::Decode { .. }
             | Self::StreamAborted
-            | Self::Overloaded
+            | Self::Overloaded(_)
             | Self::Draining
             | Self::Internal { .. } => None,
         };
@@ -270,7 +271,7 @@ impl Rejection {
             Self::Upstream(error) => error.retry_after_secs,
             Self::AllUnavailable { retry_after_secs } => Some(*retry_after_secs),
             Self::RateLimited(limited) => Some(limited.retry_after_secs),
-            Self::Overloaded | Self::Draining => Some(OVERLOAD_RETRY_SECS),
+            Self::Overloaded(_) | Self::Draining => Some(OVERLOAD_RETRY_SECS),
             _ => None,
         }
     }
@@ -314,7 +315,7 @@ impl Rejection {
             | Self::UpstreamUnusable(_)
             | Self::CredentialUnusable
             | Self::Config { .. }
-            | Self::Overloaded
+            | Self::Overloaded(_)
             | Self::Draining
             | Self::Internal { .. } => Side::Gateway,
         }
@@ -327,6 +328,7 @@ impl Rejection {
                 Some(detail.clone())
             }
             Self::Decode { detail } => Some(detail.clone().into_owned()),
+            Self::Overloaded(what) => Some(format!("the bound of {} is reached", what.setting())),
             Self::Upstream(error) => {
                 // The message may quote the prompt, which no log shows.
                 let code = error.code.as_deref().unwrap_or("no code");

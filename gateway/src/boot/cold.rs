@@ -8,10 +8,12 @@ use std::time::SystemTime;
 use super::tls::Listeners;
 use super::{BootError, because};
 use crate::bridge::histogram::{Bounds, BucketSettings};
+use crate::bridge::memory::Memory;
 use crate::bridge::{self, ColdBridge, WorkerBridge};
 use crate::cold::checks::ChecksOptions;
 use crate::cold::limits::{RedisLimits, RedisLimitsOptions};
 use crate::cold::logging::{self, LogFormat, LogGuard, LogOptions};
+use crate::cold::memory::Watch;
 use crate::cold::metrics::{DetailedLabels, MetricsOptions};
 use crate::cold::rotate::{FileOptions, RotatingFile};
 use crate::cold::runtime::ColdOptions;
@@ -56,7 +58,7 @@ pub(super) fn options(
     status: &ConfigStatus,
     engine: Engine,
     (tls, log): (&Listeners, &LogGuard),
-    checks: ChecksOptions,
+    (checks, watch, memory): (ChecksOptions, Watch, &Arc<Memory>),
 ) -> Result<ColdOptions, BootError> {
     let observability = &settings.observability;
     let access_log = match observability.access_log {
@@ -79,12 +81,14 @@ pub(super) fn options(
             io_engine: engine.name(),
             start_unix_ms: unix_ms(),
             tls: tls.all(),
+            memory: Arc::clone(memory),
         },
         access_log,
         client_types: observability.client_types.clone(),
         config: status.clone(),
         limits: shared_limits(settings)?,
         checks: Some(checks),
+        memory: watch,
         log: Some(log.writer()),
     })
 }

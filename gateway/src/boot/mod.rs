@@ -5,6 +5,7 @@ mod counts;
 mod drain;
 mod handover;
 mod inherit;
+mod memory;
 mod notify;
 mod resources;
 mod source;
@@ -24,6 +25,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::bridge::WorkerView;
 use crate::bridge::limits::LimitTable;
 use crate::cold::logging::LogGuard;
+use crate::cold::memory::Watch;
 use crate::cold::runtime::ColdThread;
 use crate::cold::signals::{self, Signal};
 use crate::listener::bind::{bind_all, spread};
@@ -88,6 +90,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     let listeners = listeners.map_err(|error| because("proxy.addr", error))?;
     let (status_listener, status_addr) = status_listener(&passed)?;
 
+    let (memory, measure) = memory::memory(&settings, placement.cpus.len())?;
     let (bridges, cold_bridge) = cold::bridge(&settings, placement.cpus.len())?;
     let (workers, ready) = Workers::start(
         &settings,
@@ -96,7 +99,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         listeners,
         &trust,
         tls.proxy.as_ref(),
-        &cell,
+        (&cell, &memory),
     )?;
     let views = cold_bridge.workers.clone();
     let buckets = Arc::clone(&cold_bridge.buckets);
@@ -108,7 +111,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         &status,
         ready.engine(),
         (&tls, &log),
-        checks,
+        (checks, Watch::new(measure, Arc::clone(&memory)), &memory),
     )?;
     upgrade::until_able(&mut inherited, &status, &buckets)?;
     tls.follow_rows(&cell);

@@ -9,6 +9,7 @@ use config_sync::publish::SnapshotCell;
 
 use super::{BootError, because};
 use crate::bridge::WorkerBridge;
+use crate::bridge::memory::Memory;
 use crate::http::h1;
 use crate::settings::{IoEngine, Settings};
 use crate::tls::listener::TlsListener;
@@ -41,10 +42,10 @@ impl Workers {
         listeners: Vec<Vec<TcpListener>>,
         trust: &Arc<Trust>,
         tls: Option<&Arc<TlsListener>>,
-        cell: &SnapshotCell,
+        (cell, memory): (&SnapshotCell, &Arc<Memory>),
     ) -> Result<(Self, Ready), BootError> {
         let addr = local_addr(listeners.first()).map_err(|error| because("proxy.addr", error))?;
-        let shared = Arc::new(worker_settings(settings));
+        let shared = Arc::new(worker_settings(settings, memory));
         let mut ladder = Ladder::new();
         let mut threads = Vec::with_capacity(bridges.len());
         for ((bridge, own), cpu) in bridges.into_iter().zip(listeners).zip(&placement.cpus) {
@@ -52,6 +53,7 @@ impl Workers {
                 settings: Arc::clone(&shared),
                 trust: Arc::clone(trust),
                 tls: tls.cloned(),
+                memory: Arc::clone(memory),
                 snapshots: cell.reader(),
                 bridge,
             };
@@ -107,18 +109,21 @@ fn local_addr(listeners: Option<&Vec<TcpListener>>) -> io::Result<SocketAddr> {
     first.map_or(Err(io::ErrorKind::NotFound.into()), TcpListener::local_addr)
 }
 
-fn worker_settings(settings: &Settings) -> WorkerSettings {
+fn worker_settings(settings: &Settings, memory: &Memory) -> WorkerSettings {
     let proxy = &settings.proxy;
+    let limit = proxy.json_body_bytes_max.unwrap_or(u64::MAX);
+    let (_, bodies_max) = memory.bodies();
     WorkerSettings {
         head_limits: h1::Limits::default(),
         idle_timeout: settings.downstream.idle_timeout,
         header_read_timeout: proxy.header_read_timeout,
         http2_streams_max: proxy.http2_streams_max,
-        body_bytes_max: proxy.json_body_bytes_max.unwrap_or(u64::MAX),
+        body_bytes_max: limit.min(bodies_max.unwrap_or(u64::MAX)),
         keepalive_comment: settings.downstream.sse_keepalive_interval,
         connections_max: proxy
             .max_connections_per_worker
             .map_or(usize::MAX, Into::into),
+        requests_max: proxy.max_requests_per_worker.map_or(usize::MAX, Into::into),
         request_id_headers: proxy.request_id_headers.clone(),
         real_ip: proxy.real_ip.clone(),
         rewrites: proxy.rewrites.clone(),

@@ -146,6 +146,49 @@ impl AuthDecision {
     }
 }
 
+/// What there is no more of when a request or a connection is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Overload {
+    /// Connections of the worker.
+    Connections,
+    /// Requests in flight on the worker.
+    Requests,
+    /// Memory below its mark.
+    Memory,
+    /// Room for bodies that are held whole.
+    Bodies,
+}
+
+impl Overload {
+    /// All, in the order of their discriminants.
+    pub const ALL: [Self; 4] = [
+        Self::Connections,
+        Self::Requests,
+        Self::Memory,
+        Self::Bodies,
+    ];
+
+    /// Value of `reason`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Requests => "requests",
+            Self::Memory => "memory",
+            Self::Bodies => "bodies",
+        }
+    }
+
+    /// The setting that bounds it, for the log.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Connections => "proxy.max_connections_per_worker",
+            Self::Requests => "proxy.max_requests_per_worker",
+            Self::Memory => "proxy.memory.high_percent",
+            Self::Bodies => "proxy.memory.bodies_bytes",
+        }
+    }
+}
+
 /// What became of the body of a request refused for its length.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BodyLimitOutcome {
@@ -210,6 +253,9 @@ mod tests {
             assert_eq!(decision as usize, at);
             let (_, result, reason) = decision.labels();
             assert_eq!(result == "allowed", reason == "none");
+        }
+        for (at, overload) in Overload::ALL.into_iter().enumerate() {
+            assert_eq!(overload as usize, at);
         }
         for (at, outcome) in BodyLimitOutcome::ALL.into_iter().enumerate() {
             assert_eq!(outcome as usize, at);

@@ -25,6 +25,7 @@ const DRAIN: u8 = 1;
 const STOP_ACCEPTING: u8 = 2;
 const CUT: u8 = 4;
 const HAND_OVER: u8 = 8;
+const SHED: u8 = 16;
 
 /// The sending end of a bounded queue with a wake-up. Cloned freely.
 #[derive(Debug)]
@@ -112,6 +113,8 @@ pub enum ToWorker {
     StopAccepting,
     /// End every connection, busy or not.
     Cut,
+    /// Close the connections that have no request: memory is above its mark.
+    Shed,
     /// An address, or none.
     Dns(DnsAnswer),
 }
@@ -133,6 +136,7 @@ impl Mailbox {
             (DRAIN, ToWorker::Drain),
             (STOP_ACCEPTING, ToWorker::StopAccepting),
             (CUT, ToWorker::Cut),
+            (SHED, ToWorker::Shed),
         ] {
             if self.orders.fetch_and(!bit, AcqRel) & bit != 0 {
                 return Some(order);
@@ -172,6 +176,7 @@ impl MailboxSender {
             ToWorker::Drain => DRAIN,
             ToWorker::StopAccepting => STOP_ACCEPTING,
             ToWorker::Cut => CUT,
+            ToWorker::Shed => SHED,
             ToWorker::Dns(answer) => return self.answers.send(answer).is_ok(),
         };
         self.orders.fetch_or(order, AcqRel);

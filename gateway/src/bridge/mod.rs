@@ -9,6 +9,7 @@ pub mod limit_link;
 pub mod limits;
 pub mod log;
 pub mod mailbox;
+pub mod memory;
 pub mod rare;
 pub mod record;
 pub mod series;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use config_sync::model::labels::{CallerLabels, TargetLabels};
 
 use super::counter::{Counter, Gauge};
-use super::domain::{AuthDecision, BodyLimitOutcome, ENDPOINTS, Side, endpoint_slot};
+use super::domain::{AuthDecision, BodyLimitOutcome, ENDPOINTS, Overload, Side, endpoint_slot};
 use super::histogram::BucketSettings;
 use super::rare::Rare;
 use super::record::RequestRecord;
@@ -51,6 +51,10 @@ pub struct Counters {
     pub auth: [Counter; AuthDecision::ALL.len()],
     /// Refused bodies, by [`endpoint_slot`] and [`BodyLimitOutcome`].
     pub body_limit: [[Counter; BodyLimitOutcome::ALL.len()]; ENDPOINTS.len()],
+    /// Requests and connections refused for want of room, by [`Overload`].
+    pub overloads: [Counter; Overload::ALL.len()],
+    /// Connections closed without an answer for the same reason.
+    pub unanswered: Counter,
     /// Panics caught.
     pub panics: Counter,
     /// Records lost because the queue to the cold side was full.
@@ -294,6 +298,16 @@ impl WorkerShard {
     #[inline]
     pub fn auth(&self, decision: AuthDecision) {
         self.counters.auth[decision as usize].add(1);
+    }
+
+    /// Counts a request, or a connection without one, that was told there is no room.
+    pub fn overloaded(&self, what: Overload) {
+        self.counters.overloads[what as usize].add(1);
+    }
+
+    /// Counts a connection that was closed without being told.
+    pub fn unanswered(&self) {
+        self.counters.unanswered.add(1);
     }
 
     /// Counts one request refused for the length of its body.

@@ -10,6 +10,7 @@ pub mod events;
 pub mod limited;
 pub mod limits;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod own;
 pub mod rotate;

@@ -16,6 +16,7 @@ use super::access_log::{AccessLog, BATCHES_MAX, BUSY_DRAIN_PERIOD, BUSY_RECORDS,
 use super::checks::{self, ChecksOptions};
 use super::events::Events;
 use super::limits::{self, RedisLimits};
+use super::memory::Watch;
 use super::metrics::{BusyRatios, MetricsOptions, Scrape};
 use super::status::Status;
 use super::watchdog::{self, Watchdog, unix_ms};
@@ -23,6 +24,7 @@ use super::writer::{Output, Writer};
 use super::{dns, own};
 use crate::bridge::health::HealthTable;
 use crate::bridge::limits::LimitTable;
+use crate::bridge::memory::SAMPLE_EVERY;
 use crate::bridge::{ColdBridge, WorkerView};
 use crate::client_type::ClientTypes;
 use crate::tls::listener::TlsListener;
@@ -57,6 +59,8 @@ pub struct ColdOptions {
     pub limits: Option<Arc<RedisLimits>>,
     /// What checking models takes; none: they are not checked.
     pub checks: Option<ChecksOptions>,
+    /// Measures memory.
+    pub memory: Watch,
     /// The process log's writer, for its losses and for reopening on SIGHUP.
     pub log: Option<Writer>,
 }
@@ -106,6 +110,7 @@ impl ColdThread {
             workers,
             health: Arc::clone(&bridge.health),
             buckets: Arc::clone(&bridge.buckets),
+            memory: options.memory,
         };
         let (stop, stopped) = oneshot::channel();
         let (leave, left) = oneshot::channel();
@@ -166,6 +171,7 @@ struct Side {
     watchdog: Watchdog,
     events: Events,
     losses: [Loss; 2],
+    memory: Watch,
 }
 
 /// Lost writes of one log, as far as they have been counted.
@@ -234,9 +240,14 @@ async fn run(
     let mut look = interval(watchdog::PERIOD);
     drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sample = interval(SAMPLE_EVERY);
+    sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = 0u32;
     loop {
         tokio::select! {
+            // First: what workers may take waits for it.
+            biased;
+            _ = sample.tick() => side.memory.look(&side.workers),
             _ = drain.tick() => {
                 if side.access_log.drain(&side.workers) >= BUSY_RECORDS {
                     drain.reset_after(BUSY_DRAIN_PERIOD);
@@ -294,11 +305,14 @@ mod tests {
     use super::*;
     use crate::bridge::build;
     use crate::bridge::histogram::BucketSettings;
+    use crate::bridge::memory::Memory;
     use crate::bridge::record::tests::record;
+    use crate::cold::memory::measure::Measure;
     use crate::cold::metrics::DetailedLabels;
     use crate::cold::rotate::{FileOptions, RotatingFile};
 
     fn options(access_log: Option<Output>) -> ColdOptions {
+        let memory = Arc::new(Memory::new(None, None, 1));
         ColdOptions {
             status_listener: Some(TcpListener::bind("127.0.0.1:0").unwrap()),
             metrics_path: Some("/metrics".to_owned()),
@@ -310,7 +324,9 @@ mod tests {
                 io_engine: "epoll",
                 start_unix_ms: 0,
                 tls: Vec::new(),
+                memory: Arc::clone(&memory),
             },
+            memory: Watch::new(Measure::Process, memory),
             access_log,
             client_types: ClientTypes::default(),
             config: ConfigStatus::new("file"),

@@ -14,6 +14,8 @@ use std::time::Duration;
 use monoio::time::Instant;
 
 use super::wire::Wire;
+use crate::bridge::domain::Overload;
+use crate::bridge::memory::{NoRoom, Share};
 use crate::http::h1::{BodyLength, BodyReader, HeadError, HeadScanner, RequestHead, write};
 use crate::http::h2;
 use crate::short_text::ShortText;
@@ -33,6 +35,8 @@ const LINGER_BYTES_MAX: u64 = 32 * 1024 * 1024;
 const LINGER_MAX: Duration = Duration::from_secs(5);
 /// Pipelined bytes taken while a request is served. Past it the hang-up is noticed by writes only.
 const PIPELINED_MAX: usize = 16 * 1024;
+/// How long a connection that there is no room for may take to ask, and to read the answer.
+pub(super) const GUEST_WAIT: Duration = Duration::from_secs(1);
 /// First allocation for a body of announced length: what a client merely announces costs no memory.
 const BODY_RESERVE_MAX: u64 = 64 * 1024;
 
@@ -53,6 +57,8 @@ pub(crate) struct Client {
     unblocked_at: Instant,
     /// Whether what comes may be the preface of HTTP/2: nothing was asked yet, and it is spoken.
     preface_due: bool,
+    /// Why there is no room for the connection, where there is none.
+    guest: Option<Overload>,
 }
 
 /// What the connection brings next.
@@ -78,6 +84,8 @@ pub(crate) struct HungUp;
 pub(crate) enum BodyFailure {
     /// More bytes than the limit.
     TooLarge,
+    /// More bytes than all bodies together may have.
+    NoRoom,
     /// Nothing came for [`BODY_STALL`].
     Stalled,
     /// Broken framing.
@@ -110,7 +118,19 @@ impl Client {
             body: BodyReader::new(BodyLength::None),
             continue_due: false,
             body_received: 0,
+            guest: None,
         }
+    }
+
+    /// A client whose connection ends with its first answer, for want of `why`.
+    pub(crate) fn as_guest(mut self, why: Overload) -> Self {
+        self.guest = Some(why);
+        self
+    }
+
+    /// Why there is no room for the connection, where there is none.
+    pub(crate) fn guest(&self) -> Option<Overload> {
+        self.guest
     }
 
     /// The address of the other end.
@@ -153,6 +173,7 @@ impl Client {
             }
             let settings = &self.worker.settings;
             let deadline = match head_since {
+                _ if self.guest.is_some() => Some(idle_since + GUEST_WAIT),
                 None => settings.idle_timeout.map(|idle| idle_since + idle),
                 Some(since) => Some(since + settings.header_read_timeout),
             };
@@ -181,7 +202,8 @@ impl Client {
     }
 
     /// Reads the whole request body, at most `max` bytes of it. Small ones come in a buffer of the
-    /// worker's, to be given back.
+    /// worker's, to be given back. The share covers the body: keep it for as long as its bytes are
+    /// held, in whatever form.
     ///
     /// # Errors
     ///
@@ -190,7 +212,8 @@ impl Client {
         &mut self,
         length: BodyLength,
         max: u64,
-    ) -> Result<Vec<u8>, BodyFailure> {
+    ) -> Result<(Vec<u8>, Share), BodyFailure> {
+        let mut share = Share::default();
         let mut body = match length {
             BodyLength::Exact(bytes) if bytes > BUFFER_BYTES as u64 => {
                 let reserve = bytes.min(BODY_RESERVE_MAX);
@@ -217,13 +240,16 @@ impl Client {
                 if (body.len() + data.len()) as u64 > max {
                     return Err(BodyFailure::TooLarge);
                 }
+                let held = (body.len() + data.len()) as u64;
+                let covered = share.cover(self.worker.admission.memory(), held);
+                covered.map_err(|NoRoom| BodyFailure::NoRoom)?;
                 body.extend_from_slice(data);
                 self.body_received += data.len() as u64;
                 self.inbox.consume(piece.consumed);
             }
             if self.body.is_done() {
                 self.inbox.release(&self.worker.buffers);
-                return Ok(body);
+                return Ok((body, share));
             }
             let stall_at = *deadline.get_or_insert_with(|| self.worker.now() + BODY_STALL);
             match self.arrival(Some(stall_at)).await {
@@ -365,6 +391,7 @@ impl Client {
     /// is written.
     pub(crate) fn can_be_kept(&self) -> bool {
         !self.gone
+            && self.guest.is_none()
             && !self.continue_due
             && self
                 .body
@@ -406,7 +433,8 @@ impl Client {
             return Lingered::ClientGone;
         }
         self.wire.shutdown_write();
-        let deadline = self.worker.now() + LINGER_MAX;
+        let wait = self.guest.map_or(LINGER_MAX, |_| GUEST_WAIT);
+        let deadline = self.worker.now() + wait;
         let mut discarded = 0;
         loop {
             discarded += self.inbox.len() as u64;

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::Open;
-use super::client::{Client, Next};
-use super::handshake;
+use super::client::{Client, GUEST_WAIT, Next};
+use super::handshake::{self, HANDSHAKE_MAX};
 use super::http2;
+use crate::bridge::domain::Overload;
 use crate::http::h2;
 use crate::rejection::Rejection;
 use crate::request;
@@ -20,29 +21,50 @@ const SLOW_HEAD: Rejection = Rejection::Head {
     message: "the request head did not arrive in time",
 };
 
-/// Tells a connection beyond the limit that there is no room for it.
-pub(crate) async fn turn_away(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr) {
-    let Some(wire) = handshake::open(worker, socket, peer).await else {
+/// Tells a connection that there is no room for it, as the answer to its first request: probes and
+/// lists are answered as ever. One that asks nothing is told all the same.
+pub(crate) async fn turn_away(
+    worker: &Rc<Worker>,
+    (socket, why): (Socket, Overload),
+    peer: SocketAddr,
+    open: &Open,
+) {
+    // Not idle, so not closed before it is told.
+    open.set_busy(true);
+    let Some(wire) = handshake::open(worker, socket, peer, GUEST_WAIT).await else {
         return;
     };
-    let mut client = Client::new(Rc::clone(worker), wire, peer);
-    request::refuse(worker, &Rejection::Overloaded, &mut client).await;
+    if wire.alpn() == Some(h2::ALPN) {
+        return http2::serve(worker, (wire, Inbox::default()), (peer, Some(why)), open).await;
+    }
+    let mut client = Client::new(Rc::clone(worker), wire, peer).as_guest(why);
+    match client.next_head().await {
+        Next::Head(head) => {
+            request::serve(worker, head, &mut client).await;
+        }
+        Next::Http2 => {
+            return http2::serve(worker, client.into_stream(), (peer, Some(why)), open).await;
+        }
+        Next::Malformed(_) | Next::Slow | Next::Closed => {
+            request::refuse(worker, &Rejection::Overloaded(why), &mut client).await;
+        }
+    }
     client.linger().await;
 }
 
 /// Serves one connection to its end.
 pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, open: &Open) {
-    let Some(wire) = handshake::open(worker, socket, peer).await else {
+    let Some(wire) = handshake::open(worker, socket, peer, HANDSHAKE_MAX).await else {
         return;
     };
     if wire.alpn() == Some(h2::ALPN) {
-        return http2::serve(worker, (wire, Inbox::default()), peer, open).await;
+        return http2::serve(worker, (wire, Inbox::default()), (peer, None), open).await;
     }
     let mut client = Client::new(Rc::clone(worker), wire, peer);
     loop {
         let next = client.next_head().await;
         if matches!(next, Next::Http2) {
-            return http2::serve(worker, client.into_stream(), peer, open).await;
+            return http2::serve(worker, client.into_stream(), (peer, None), open).await;
         }
         open.set_busy(true);
         let kept = match next {

@@ -27,7 +27,7 @@ use crate::worker::inflow::Inflow;
 use crate::worker::tls::Session;
 
 /// From the accept to the end of the handshake.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// First byte of every TLS connection: a record of the handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
@@ -56,12 +56,17 @@ enum Ending {
     Failed(io::Error),
 }
 
-/// Makes `socket` ready for requests. `None` where that failed: everything is said and counted then.
-pub(crate) async fn open(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr) -> Option<Wire> {
+/// Makes `socket` ready for requests, within `limit`. `None` where that failed: everything is said and counted then.
+pub(crate) async fn open(
+    worker: &Rc<Worker>,
+    socket: Socket,
+    peer: SocketAddr,
+    limit: Duration,
+) -> Option<Wire> {
     match &worker.tls {
         None => Some(Wire::plain(socket)),
         // Boxed: what a handshake needs is not kept for as long as the connection lives.
-        Some(tls) => Box::pin(secure(worker, tls, socket, peer)).await,
+        Some(tls) => Box::pin(secure(worker, tls, socket, (peer, limit))).await,
     }
 }
 
@@ -69,9 +74,9 @@ async fn secure(
     worker: &Rc<Worker>,
     tls: &TlsListener,
     socket: Socket,
-    peer: SocketAddr,
+    (peer, limit): (SocketAddr, Duration),
 ) -> Option<Wire> {
-    let deadline = worker.tick() + HANDSHAKE_MAX;
+    let deadline = worker.tick() + limit;
     let mut alarm = Alarm::default();
     let shaking = pin!(shake(worker, tls, socket));
     let shaken = within(&mut alarm, Some(deadline), shaking).await;

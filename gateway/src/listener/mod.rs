@@ -20,6 +20,7 @@ use monoio::net::TcpStream;
 use crate::bridge::domain::Side;
 use crate::sys::{Listening, Socket};
 use crate::worker::Worker;
+use crate::worker::admission::Welcome;
 use crate::worker::core::Phase;
 use crate::worker::doors::Door;
 use crate::worker::race::{Either, race};
@@ -30,9 +31,6 @@ use crate::worker::task;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections accepted from one socket before the others of the worker have their turn.
 const ACCEPTS_PER_TURN: usize = 64;
-/// Connections beyond the limit that are told so (503) at the same time. Those beyond are closed
-/// without a word: whoever floods the gateway needs no explanation.
-const TURNED_AWAY_MAX: usize = 256;
 
 /// Begins to accept connections from `listeners`.
 ///
@@ -96,21 +94,21 @@ fn start(worker: &Rc<Worker>, stream: StdStream) {
         .and_then(|socket| Ok((socket.peer_addr()?, socket)));
     // A connection that died before it was looked at was nobody's request.
     let Ok((peer, socket)) = opened else { return };
-    let limit = worker.settings.connections_max;
-    let full = worker.connections.len() >= limit;
-    if worker.connections.len() >= limit.saturating_add(TURNED_AWAY_MAX) {
-        return;
-    }
-    let open = Open::new(worker, &socket);
+    let welcome = worker.admission.connection(worker.connections.len());
+    let guest = match welcome {
+        Welcome::Resident => None,
+        Welcome::Guest(why) => Some(why),
+        Welcome::Nobody => return worker.shard().unanswered(),
+    };
+    let open = Open::new(worker, &socket, guest.is_some());
     let panicked = Rc::clone(worker);
     let worker = Rc::clone(worker);
     task::spawn(
         async move {
             let open = open;
-            if full {
-                connection::turn_away(&worker, socket, peer).await;
-            } else {
-                connection::run(&worker, socket, peer, &open).await;
+            match guest {
+                Some(why) => connection::turn_away(&worker, (socket, why), peer, &open).await,
+                None => connection::run(&worker, socket, peer, &open).await,
             }
         },
         move |text| panicked.panicked(text),
@@ -122,15 +120,17 @@ pub(crate) struct Open {
     worker: Rc<Worker>,
     id: crate::worker::connections::ConnectionId,
     busy: Cell<bool>,
+    is_guest: bool,
 }
 
 impl Open {
-    fn new(worker: &Rc<Worker>, socket: &Socket) -> Self {
+    fn new(worker: &Rc<Worker>, socket: &Socket, is_guest: bool) -> Self {
         worker.shard().connections(Side::Downstream, 1);
         Self {
             worker: Rc::clone(worker),
             id: worker.connections.add(socket),
             busy: Cell::new(false),
+            is_guest,
         }
     }
 
@@ -150,6 +150,9 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.worker.connections.remove(self.id);
+        if self.is_guest {
+            self.worker.admission.guest_left();
+        }
         self.worker.shard().connections(Side::Downstream, -1);
     }
 }

@@ -182,7 +182,7 @@ impl Rejection {
             Self::Transport { .. } => "the connection to the upstream failed",
             Self::Decode { .. } => "the upstream's answer could not be understood",
             Self::StreamAborted => "the upstream's stream ended before it was complete",
-            Self::Overloaded => "the gateway is at its capacity; try again later",
+            Self::Overloaded(_) => "the gateway is at its capacity; try again later",
             Self::Draining => "the gateway is shutting down; try again",
             Self::Internal { .. } => "internal error",
             Self::InvalidRequest { .. }

@@ -313,7 +313,7 @@ fn ours_and_upstreams() -> Vec<Row> {
             "stream_aborted",
         ),
         (
-            Rejection::Overloaded,
+            Rejection::Overloaded(Overload::Requests),
             503,
             "the gateway is at its capacity; try again later",
             "overloaded",
@@ -408,7 +408,10 @@ fn a_stream_error_is_one_event_and_in_band_errors_are_named() {
 
 #[test]
 fn headers_are_asked_for_where_they_help() {
-    assert_eq!(Rejection::Overloaded.retry_after_secs(), Some(1));
+    assert_eq!(
+        Rejection::Overloaded(Overload::Memory).retry_after_secs(),
+        Some(1)
+    );
     assert_eq!(Rejection::UnknownUrl.retry_after_secs(), None);
     assert_eq!(
         Rejection::MethodNotAllowed { allow: "POST" }.allow(),

@@ -2,6 +2,7 @@
 
 use config_sync::snapshot::Snapshot;
 
+use crate::bridge::memory::Share;
 use crate::worker::buffers::Buffers;
 use crate::worker::core::LocalSnapshot;
 
@@ -18,14 +19,17 @@ pub(crate) struct Replay {
     /// and its body. The body is a copy of its own size: a worker's buffers are few and warm as long
     /// as requests that wait for their upstream hold none.
     call: Option<(LocalSnapshot, Box<[u8]>)>,
+    /// What covers the two.
+    share: Share,
 }
 
 impl Replay {
-    /// Writes the upstream request into a buffer of the worker's.
-    pub(crate) fn new(buffers: &Buffers) -> Self {
+    /// Writes the upstream request, of a body that `share` covers, into a buffer of the worker's.
+    pub(crate) fn new(buffers: &Buffers, share: Share) -> Self {
         Self {
             request: buffers.take(),
             call: None,
+            share,
         }
     }
 
@@ -57,6 +61,7 @@ impl Replay {
     /// There will be no other attempt.
     pub(crate) fn give_up(&mut self, buffers: &Buffers) {
         self.call = None;
+        self.share = Share::default();
         buffers.give(std::mem::take(&mut self.request));
     }
 }

@@ -1,5 +1,6 @@
 //! A response that is read whole before it is answered. [ring]
 
+use crate::bridge::memory::{NoRoom, Share};
 use crate::http::h1::BodyLength;
 use crate::listener::client::{Client, HungUp};
 use crate::upstream::attempt::Reply;
@@ -24,12 +25,13 @@ pub(crate) enum Excess {
 ///
 /// # Errors
 ///
-/// A broken connection or framing, or more than `max` bytes.
+/// A broken connection or framing, more than the bound, or more than all bodies together may have:
+/// `share` covers what is read, and is to be kept as long as that.
 pub(crate) async fn read_body(
     worker: &Worker,
     mut reply: Reply,
-    max: usize,
-    excess: Excess,
+    (max, excess): (usize, Excess),
+    share: &mut Share,
 ) -> Result<Vec<u8>, Failure> {
     let mut body = worker.buffers.take();
     loop {
@@ -50,6 +52,9 @@ pub(crate) async fn read_body(
                 body.extend_from_slice(&data[..room]);
                 return Ok(body);
             }
+            let held = (body.len() + data.len()) as u64;
+            let covered = share.cover(worker.admission.memory(), held);
+            covered.map_err(|NoRoom| Failure::NoRoom)?;
             body.extend_from_slice(data);
             reply.connection.consume(piece.consumed);
         }

@@ -9,7 +9,8 @@ use monoio::time::Instant;
 
 use super::context::Context;
 use super::job::{Attempt, Job};
-use crate::bridge::domain::BodyLimitOutcome;
+use crate::bridge::domain::{BodyLimitOutcome, Overload};
+use crate::bridge::memory::Share;
 use crate::dialect::{Dialect, messages};
 use crate::endpoint::{Call, models};
 use crate::http::h1::{Method, RequestHead, Version};
@@ -81,7 +82,9 @@ pub(super) async fn relay_whole(
     (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
-    let body = read_whole(&worker, reply, &attempt.clocks, attempt.started, client).await?;
+    let mut share = Share::default();
+    let clocks = (&attempt.clocks, attempt.started);
+    let body = read_whole(&worker, reply, clocks, &mut share, client).await?;
     let Attempt {
         exchange, route, ..
     } = attempt;
@@ -125,13 +128,14 @@ pub(super) async fn relay_whole(
 async fn read_whole(
     worker: &Worker,
     reply: Reply,
-    clocks: &Clocks,
-    started: Instant,
+    (clocks, started): (&Clocks, Instant),
+    share: &mut Share,
     client: &mut Client,
 ) -> Result<Vec<u8>, Stop> {
     let limit = clocks.total.or(clocks.gap);
     let deadline = limit.map(|limit| started + limit);
-    let reading = unary::read_body(worker, reply, unary::RESPONSE_BYTES_MAX, Excess::Fails);
+    let bound = (unary::RESPONSE_BYTES_MAX, Excess::Fails);
+    let reading = unary::read_body(worker, reply, bound, share);
     match client.until_hangup_or(deadline, pin!(reading)).await? {
         Ok(read) => Ok(read?),
         Err(Elapsed) => Err(Failure::Timeout(limit.unwrap_or_default()).into()),
@@ -204,7 +208,11 @@ pub(super) async fn reject(
     // A body of the wrong size or framing is not read to its end.
     writer.keep_alive &= !matches!(
         rejection,
-        Rejection::BodyTooLarge { .. } | Rejection::BodyUnreadable | Rejection::BodyTimeout
+        Rejection::BodyTooLarge { .. }
+            | Rejection::BodyUnreadable
+            | Rejection::BodyTimeout
+            // A connection that stays would hold memory.
+            | Rejection::Overloaded(Overload::Memory)
     );
     let mut out = worker.buffers.take();
     write_rejection(&worker, &writer, (rejection, ctx.dialect), &mut out);

@@ -14,6 +14,7 @@ use super::answer::{relay_stream, relay_whole};
 use super::context::Context;
 use super::job::{Attempt, Job, at_next_target, at_same_target};
 use super::tried;
+use crate::bridge::memory::Share;
 use crate::http::h1::{RequestHead, ResponseHead};
 use crate::listener::client::{Client, HungUp};
 use crate::provider::{ERROR_BODY_BYTES_MAX, ErrorAnswer};
@@ -166,7 +167,10 @@ async fn send(
 /// What comes of an error's body in time; the status says enough without it.
 async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Result<Vec<u8>, HungUp> {
     let deadline = Some(worker.now() + ERROR_BODY_WAIT);
-    let reading = unary::read_body(worker, reply, ERROR_BODY_BYTES_MAX, Excess::Cut);
+    // Small, and dealt with at once.
+    let mut share = Share::default();
+    let bound = (ERROR_BODY_BYTES_MAX, Excess::Cut);
+    let reading = unary::read_body(worker, reply, bound, &mut share);
     let read = client.until_hangup_or(deadline, pin!(reading)).await?;
     Ok(read.ok().and_then(Result::ok).unwrap_or_default())
 }

@@ -117,6 +117,10 @@ impl Context {
         record.status = rejection.status();
         record.error_kind = Some(rejection.kind());
         record.error = rejection.detail().map(String::into_boxed_str);
+        if let Rejection::Overloaded(what) = rejection {
+            self.worker.shard().overloaded(*what);
+        }
+        let record = self.record();
         if let Rejection::RateLimited(limited) = rejection {
             let policy = limited.policy.as_ref();
             record.limit = Some(Box::new(LimitHit {

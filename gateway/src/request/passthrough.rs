@@ -17,7 +17,7 @@ use self::answer::Answer;
 use super::attempts::transport_id;
 use super::context::Context;
 use super::held::Held;
-use super::serve::{body_stop, check_length};
+use super::serve::{admit, body_stop, check_length};
 use crate::auth::{self, Denial};
 use crate::bridge::domain::AuthDecision;
 use crate::endpoint::Routed;
@@ -104,13 +104,14 @@ impl Passage {
         check_length(&worker, head)?;
         let Self { snapshot, route } = self;
         let route = route.ok_or(Rejection::UnknownUrl)?;
+        let _admitted = admit(&worker, client)?;
         let key = check_caller(ctx, &snapshot, &route, (head, path))?;
-        let body = client
+        let (body, share) = client
             .read_body(head.body(), worker.settings.body_bytes_max)
             .await
             .map_err(|failure| body_stop(failure, &worker))?;
         let understood = understand(&body);
-        let mut held = admit(&worker, (&snapshot, key), &route, &understood).await?;
+        let mut held = hold(&worker, (&snapshot, key), &route, &understood).await?;
         let prepared = prepare(ctx, &snapshot, (route, understood), (head, path), body)?;
         // A long response pins no old generation.
         drop(snapshot);
@@ -125,6 +126,7 @@ impl Passage {
         } = prepared;
         worker.buffers.give(sent_head);
         worker.buffers.give(body);
+        drop(share);
         let answer = Answer {
             reply,
             injected: route.injects(),
@@ -142,7 +144,7 @@ impl Passage {
 
 /// Counts the request against the limits of `key` and its policies; with an injected credential also
 /// against those of the configured model of this provider that the body names.
-async fn admit(
+async fn hold(
     worker: &Worker,
     (snapshot, key): (&Snapshot, &ApiKey),
     route: &Route,

@@ -14,7 +14,7 @@ use super::context::{Context, Place};
 use super::job::Job;
 use super::{passthrough, probe};
 use crate::auth;
-use crate::bridge::domain::AuthDecision;
+use crate::bridge::domain::{AuthDecision, Overload};
 use crate::dialect::Dialect;
 use crate::endpoint::{self, Endpoint, Routed};
 use crate::http::h1::{BodyLength, RequestHead};
@@ -25,6 +25,7 @@ use crate::request_id;
 use crate::route::Asking;
 use crate::short_text::ShortText;
 use crate::worker::Worker;
+use crate::worker::admission::Admitted;
 
 /// Serves one request; `true` where the connection can carry another.
 pub(crate) async fn serve(worker: &Rc<Worker>, head: RequestHead, client: &mut Client) -> bool {
@@ -79,6 +80,9 @@ pub(crate) async fn refuse(worker: &Worker, rejection: &Rejection, client: &mut 
         head_only: false,
         marks: Marks::default(),
     };
+    if let Rejection::Overloaded(what) = rejection {
+        worker.shard().overloaded(*what);
+    }
     let mut out = worker.buffers.take();
     write_rejection(worker, &writer, (rejection, Dialect::Openai), &mut out);
     // The client may be gone already; there is nobody else to tell.
@@ -97,13 +101,19 @@ async fn forward(
     let worker = Rc::clone(&ctx.worker);
     check_length(&worker, head)?;
     let (endpoint, parameter) = known(routed)?;
+    let is_list = matches!(endpoint, Endpoint::Models | Endpoint::Model);
+    let _admitted = match is_list {
+        true => None,
+        // Before the key is looked at: a refusal costs as little as can be.
+        false => Some(admit(&worker, client)?),
+    };
     // Held until the upstream request is written, so that a long stream pins no old generation.
     let snapshot = worker.snapshot();
     let key = identify(ctx, &snapshot, head)?;
-    if matches!(endpoint, Endpoint::Models | Endpoint::Model) {
+    if is_list {
         return model_list(ctx, &snapshot, key, parameter, (head, client)).await;
     }
-    let body = client
+    let (body, share) = client
         .read_body(head.body(), worker.settings.body_bytes_max)
         .await
         .map_err(|failure| body_stop(failure, &worker))?;
@@ -115,7 +125,7 @@ async fn forward(
             return Err(rejection.into());
         }
     };
-    let mut replay = Replay::new(&worker.buffers);
+    let mut replay = Replay::new(&worker.buffers, share);
     let first = job
         .next_target(ctx, key, (head, &body), &mut replay.request)
         .await;
@@ -133,6 +143,14 @@ async fn forward(
     };
     replay.give_up(&worker.buffers);
     outcome
+}
+
+/// Takes the request in, for as long as the result lives.
+pub(super) fn admit<'w>(worker: &'w Worker, client: &Client) -> Result<Admitted<'w>, Rejection> {
+    if let Some(why) = client.guest() {
+        return Err(Rejection::Overloaded(why));
+    }
+    worker.admission.request().map_err(Rejection::Overloaded)
 }
 
 /// A length announced beyond the limit is refused before anything else is looked at.
@@ -175,6 +193,7 @@ fn identify<'s>(
 pub(super) fn body_stop(failure: BodyFailure, worker: &Worker) -> Stop {
     match failure {
         BodyFailure::HungUp => Stop::HungUp,
+        BodyFailure::NoRoom => Rejection::Overloaded(Overload::Bodies).into(),
         BodyFailure::Stalled => Rejection::BodyTimeout.into(),
         BodyFailure::Malformed => Rejection::BodyUnreadable.into(),
         BodyFailure::TooLarge => Rejection::BodyTooLarge {

@@ -18,7 +18,7 @@ pub use observability::{
     BucketSettings, LogFormat, ObservabilitySettings, Output, PrometheusSettings, TracingOtlp,
 };
 pub use outbound::{DownstreamSettings, ShutdownSettings, TcpKeepalive, UpstreamSettings};
-pub use proxy::{IoEngine, ProxySettings};
+pub use proxy::{IoEngine, MemoryMark, MemorySettings, ProxySettings};
 pub use redis::{CacheSettings, OnRedisFailure, RatelimitSettings, RedisSettings, Topology};
 pub use secrets::SecretsSettings;
 pub use source::{

@@ -70,6 +70,12 @@ fn every_documented_default_is_the_checked_default() {
     );
     assert!(proxy.pin_cpus && proxy.io_engine == IoEngine::Auto);
     assert_eq!(proxy.max_connections_per_worker, None);
+    assert_eq!(proxy.max_requests_per_worker, None);
+    let memory = MemorySettings {
+        mark: MemoryMark::Percent(85),
+        bodies_bytes: None,
+    };
+    assert_eq!(proxy.memory, memory);
     assert_eq!(proxy.header_read_timeout, Duration::from_secs(10));
     assert!(proxy.rewrites.is_empty());
 

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::bridge::dns::DnsError;
+use crate::bridge::domain::Overload;
 use crate::http::h1::{BodyError, ResponseError};
 use crate::rejection::Rejection;
 
@@ -42,6 +43,8 @@ pub(crate) enum Failure {
     TooManyInterims,
     /// A unary response beyond the bound.
     TooLarge,
+    /// A unary response that there is no room for.
+    NoRoom,
 }
 
 impl fmt::Display for Failure {
@@ -63,6 +66,7 @@ impl fmt::Display for Failure {
             Self::MalformedBody(error) => write!(f, "malformed response body: {error:?}"),
             Self::TooManyInterims => f.write_str("too many interim responses"),
             Self::TooLarge => f.write_str("the response is larger than the bound"),
+            Self::NoRoom => f.write_str("there is no room for the response"),
         }
     }
 }
@@ -70,6 +74,7 @@ impl fmt::Display for Failure {
 impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::NoRoom => Self::Overloaded(Overload::Bodies),
             Failure::ConnectTimeout(limit) | Failure::Timeout(limit) => Self::UpstreamTimeout {
                 after_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
             },

@@ -9,6 +9,7 @@ use config_sync::publish::SnapshotReader;
 use config_sync::snapshot::Snapshot;
 use monoio::time::Instant;
 
+use super::admission::Admission;
 use super::buffers::Buffers;
 use super::clock::Clock;
 use super::connections::Connections;
@@ -17,6 +18,7 @@ use super::doors::Doors;
 use super::turnstile::Turnstile;
 use crate::bridge::WorkerBridge;
 use crate::bridge::log::{Event, Level};
+use crate::bridge::memory::Memory;
 use crate::bridge::shard::WorkerShard;
 use crate::client_ip::RealIp;
 use crate::http::h1;
@@ -48,6 +50,8 @@ pub(crate) struct WorkerSettings {
     pub keepalive_comment: Option<Duration>,
     /// Open connections of this worker; further ones are answered 503 and closed.
     pub connections_max: usize,
+    /// Requests of this worker that upstreams serve; further ones are answered 503.
+    pub requests_max: usize,
     /// Headers that may carry the caller's request id, first acceptable value wins.
     pub request_id_headers: Box<[Box<str>]>,
     /// Whose word counts for the client's address.
@@ -96,6 +100,7 @@ pub(crate) struct Worker {
     pub retries: RetryBudget,
     passthrough: RefCell<(u64, Rc<passthrough::Index>)>,
     pub connections: Connections,
+    pub admission: Admission,
     pub doors: Doors,
     pub bridge: WorkerBridge,
     pub ids: RequestIds,
@@ -116,6 +121,7 @@ pub(crate) struct WorkerParts {
     pub trust: Arc<Trust>,
     pub tls: Option<Arc<TlsListener>>,
     pub bridge: WorkerBridge,
+    pub memory: Arc<Memory>,
     pub snapshots: SnapshotReader,
 }
 
@@ -128,8 +134,15 @@ impl Worker {
         let per_host_max = upstream
             .pool_max_idle_per_host
             .unwrap_or(IDLE_PER_HOST_DEFAULT);
+        let settings = &parts.settings;
+        let admission = Admission::new(
+            parts.memory,
+            settings.connections_max,
+            settings.requests_max,
+        );
         Rc::new(Self {
             id: parts.bridge.worker,
+            admission,
             pool: Pool::new(upstream.pool_idle_timeout, per_host_max),
             settings: parts.settings,
             buffers: Buffers::default(),

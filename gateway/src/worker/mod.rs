@@ -3,6 +3,7 @@
 //! The one place that names the runtime library, beside the listener and upstream sockets it hands
 //! out.
 
+pub(crate) mod admission;
 pub(crate) mod alarm;
 pub(crate) mod buffers;
 mod clock;

@@ -133,6 +133,7 @@ fn obey(worker: &Worker, message: ToWorker) {
             worker.advance(Phase::Closing);
             worker.connections.end(false);
         }
+        ToWorker::Shed => worker.connections.end(false),
         ToWorker::Cut => {
             worker.advance(Phase::Cutting);
             worker.connections.end(true);

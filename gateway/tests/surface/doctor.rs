@@ -140,13 +140,14 @@ fn chmod(path: &Path, mode: u32) {
 }
 
 /// What of a document does not depend on the machine: everything but the host's own findings.
-const OF_THE_HOST: [&str; 16] = [
+const OF_THE_HOST: [&str; 17] = [
     "kernel",
     "io_uring",
     "huge_pages",
     "clock",
     "identity",
     "memlock",
+    "memory",
     "open_files",
     "cpus",
     "interrupts",

@@ -112,6 +112,15 @@ families! {
     CORE_CONNECTIONS Gauge "runtime_core_connections" ["core, side"] "Open connections.";
     CONNECTIONS_OPENED Counter "runtime_core_connections_opened_total" ["core, side"] "Connections opened.";
     UPSTREAM_REUSED Counter "runtime_core_upstream_reused_total" ["core"] "Upstream requests sent on a pooled connection.";
+    ADMISSION_REFUSED Counter "admission_refusals_total" ["reason"] "Requests and connections answered 503 for want of room.";
+    ADMISSION_UNANSWERED Counter "admission_unanswered_total" [""] "Connections closed without an answer for the same reason.";
+    MEMORY_USED Gauge "memory_used_bytes" [""] "Memory in use at the last measurement.";
+    MEMORY_MARK Gauge "memory_mark_bytes" [""] "Above it nothing more is taken in.";
+    MEMORY_LIMIT Gauge "memory_limit_bytes" [""] "Memory that the process may have.";
+    MEMORY_HIGH Gauge "memory_above_mark" [""] "Whether memory is above its mark.";
+    MEMORY_CROSSINGS Counter "memory_mark_crossings_total" [""] "Times that memory rose above its mark.";
+    BODIES_HELD Gauge "bodies_held_bytes" [""] "Bodies held whole, of requests and answers beyond 16 KiB each.";
+    BODIES_MAX Gauge "bodies_max_bytes" [""] "The most of them that may be held.";
     CORE_LAST_TURN Gauge "runtime_core_last_turn_timestamp_seconds" ["core"] "Last turn of a worker's loop.";
     CORE_LONGEST_STALL Gauge "runtime_core_longest_stall_seconds" ["core"] "Longest delay of a turn since the start.";
     CORE_SLOW_TURNS Counter "runtime_core_slow_turns_total" ["core, over"] "Turns later than a limit.";

@@ -1,5 +1,6 @@
 //! The scrape: sums what the workers counted and renders Prometheus text. [cold]
 
+mod admission;
 mod config;
 pub mod families;
 pub mod groups;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::bridge::WorkerView;
 use crate::bridge::health::HealthTable;
 use crate::bridge::histogram::BucketSettings;
+use crate::bridge::memory::Memory;
 use crate::tls::listener::TlsListener;
 use config_sync::status::ConfigStatus;
 use families as f;
@@ -38,6 +40,8 @@ pub struct MetricsOptions {
     pub start_unix_ms: u64,
     /// The listeners that speak TLS.
     pub tls: Vec<Arc<TlsListener>>,
+    /// The memory of the process.
+    pub memory: Arc<Memory>,
 }
 
 /// Which labels of the caller the detailed families show.
@@ -121,6 +125,11 @@ impl Scrape {
         &self.health
     }
 
+    /// The memory of the process.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.options.memory
+    }
+
     /// The text of one scrape, without the cold side's own families.
     pub fn render(&mut self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.bytes_last + 4_096);
@@ -129,6 +138,7 @@ impl Scrape {
         rare::render(&self.workers, &mut out);
         rare::render_states(&self.workers, &self.health, &mut out);
         tls::render(&self.workers, &self.options.tls, &mut out);
+        admission::render(&self.workers, &self.options.memory, &mut out);
         self.render_busy(&mut out);
         config::render_config(&self.config.view(), &mut out);
         let engine = render([("engine", self.options.io_engine)]);

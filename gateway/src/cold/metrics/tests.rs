@@ -15,6 +15,7 @@ fn scrape(workers: u16) -> (Vec<WorkerBridge>, Scrape) {
         io_engine: "epoll",
         start_unix_ms: 1_000,
         tls: Vec::new(),
+        memory: Arc::new(Memory::new(None, None, 1)),
     };
     let busy: BusyRatios = (0..workers).map(|_| AtomicU64::new(0)).collect();
     (

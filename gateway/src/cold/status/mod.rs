@@ -25,6 +25,7 @@ use super::metrics::Scrape;
 use super::watchdog::unix_ms;
 use crate::bridge::WorkerView;
 use crate::bridge::health::HealthTable;
+use crate::bridge::memory::Memory;
 use crate::tls::listener::TlsListener;
 use config_sync::status::ConfigStatus;
 
@@ -48,6 +49,7 @@ struct Inner {
     config: ConfigStatus,
     workers: Vec<WorkerView>,
     health: Arc<HealthTable>,
+    memory: Arc<Memory>,
     io_engine: &'static str,
 }
 
@@ -69,6 +71,7 @@ impl Status {
     ) -> Self {
         let (workers, config) = (scrape.workers().to_vec(), scrape.config().clone());
         let health = Arc::clone(scrape.health());
+        let memory = Arc::clone(scrape.memory());
         let scrape = Arc::new(Mutex::new(scrape));
         let scrapes = Arc::new(Semaphore::new(SCRAPES_MAX));
         let inner = Inner {
@@ -79,6 +82,7 @@ impl Status {
             config,
             workers,
             health,
+            memory,
             io_engine,
         };
         Self {
@@ -179,7 +183,12 @@ fn ready(inner: &Inner, query: Option<&str>) -> Response<Body> {
     if verbose {
         return plain(
             code,
-            view::ready(applied, inner.io_engine, &inner.workers, unix_ms()),
+            view::ready(
+                applied,
+                inner.io_engine,
+                (&inner.workers, &inner.memory),
+                unix_ms(),
+            ),
         );
     }
     plain(

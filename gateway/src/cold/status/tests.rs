@@ -21,6 +21,7 @@ fn start(metrics_path: Option<&str>) -> (SocketAddr, Vec<WorkerBridge>, ConfigSt
         io_engine: "epoll",
         start_unix_ms: 1_000,
         tls: Vec::new(),
+        memory: Arc::new(Memory::new(None, None, 1)),
     };
     let config = ConfigStatus::new("file");
     let busy: BusyRatios = std::iter::empty().collect();

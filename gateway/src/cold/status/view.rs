@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::bridge::WorkerView;
 use crate::bridge::health::{HealthState, HealthTable, HealthView};
+use crate::bridge::memory::Memory;
 use crate::bridge::shard::{HEARTBEAT_MS, STALLED_TURN_MS};
 use config_sync::state::Rejected;
 use config_sync::status::ConfigView;
@@ -138,8 +139,14 @@ fn standing(seen: &HealthView, fields: &mut Map<String, Value>) {
     }
 }
 
-/// `/status/ready?verbose`: the driver, and how long ago each worker's loop turned.
-pub fn ready(applied: bool, io_engine: &str, workers: &[WorkerView], now_unix_ms: u64) -> String {
+/// `/status/ready?verbose`: the driver, how memory stands to its mark where it has one, and how long
+/// ago each worker's loop turned.
+pub fn ready(
+    applied: bool,
+    io_engine: &str,
+    (workers, memory): (&[WorkerView], &Memory),
+    now_unix_ms: u64,
+) -> String {
     let mut out = String::new();
     let mut line = |ok: bool, text: std::fmt::Arguments<'_>| {
         let mark = if ok { '+' } else { '-' };
@@ -151,6 +158,16 @@ pub fn ready(applied: bool, io_engine: &str, workers: &[WorkerView], now_unix_ms
         line(false, format_args!("config failed: not ready"));
     }
     line(true, format_args!("io_engine {io_engine}"));
+    if let Some(bounds) = memory.bounds() {
+        let (used, mark) = (memory.used(), bounds.mark);
+        match memory.pace().is_high() {
+            false => line(true, format_args!("memory ok: {used} of {mark} bytes")),
+            true => line(
+                false,
+                format_args!("memory above its mark: {used} of {mark} bytes"),
+            ),
+        }
+    }
     for (number, worker) in workers.iter().enumerate() {
         match worker.counters.last_turn_unix_ms.value() {
             0 => line(false, format_args!("worker {number} not started")),
@@ -186,6 +203,7 @@ mod tests {
     use super::*;
     use crate::bridge::build;
     use crate::bridge::histogram::BucketSettings;
+    use crate::bridge::memory::Bounds;
     use config_sync::status::{ConfigStatus, FailureKind, Loaded, ModelRow};
 
     fn parsed(status: &ConfigStatus) -> Value {
@@ -263,7 +281,33 @@ mod tests {
         let want = "[+]config ok\n[+]io_engine epoll\n[+]worker 0 ok\n\
             [-]worker 1 stalled: last turn 5010 ms ago\n[-]worker 2 not started\n\
             ready check passed";
-        assert_eq!(ready(true, "epoll", &cold.workers, 10_010), want);
-        assert!(ready(false, "epoll", &[], 0).ends_with("ready check failed"));
+        let unwatched = Memory::new(None, None, 3);
+        let page = ready(true, "epoll", (&cold.workers, &unwatched), 10_010);
+        assert_eq!(page, want);
+        assert!(ready(false, "epoll", (&[], &unwatched), 0).ends_with("ready check failed"));
+    }
+
+    #[test]
+    fn verbose_readiness_tells_how_memory_stands() {
+        let bounds = Bounds {
+            limit: 2_000_000,
+            mark: 1_000_000,
+        };
+        let memory = Memory::new(Some(bounds), None, 1);
+        let cases = [
+            (5, "[+]memory ok: 5 of 1000000 bytes\n"),
+            (
+                1_000_001,
+                "[-]memory above its mark: 1000001 of 1000000 bytes\n",
+            ),
+        ];
+        for (used, want) in cases {
+            memory.measured(used);
+            let page = ready(true, "epoll", (&[], &memory), 0);
+            assert!(
+                page.contains(want) && page.ends_with("ready check passed"),
+                "{page}"
+            );
+        }
     }
 }

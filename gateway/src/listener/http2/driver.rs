@@ -16,7 +16,9 @@ use monoio::time::Instant;
 
 use super::stream::Stream;
 use super::transport::Transport;
+use crate::bridge::domain::Overload;
 use crate::listener::Open;
+use crate::listener::client::GUEST_WAIT;
 use crate::worker::Worker;
 use crate::worker::alarm::{Alarm, within};
 use crate::worker::task;
@@ -47,12 +49,21 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 // The window of a stream is within that of its connection.
 const _: () = assert!(STREAM_WINDOW <= CONNECTION_WINDOW);
 
+/// Whose connection it is.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'c> {
+    pub(super) peer: SocketAddr,
+    /// Why there is no room for it, where there is none.
+    pub(super) guest: Option<Overload>,
+    pub(super) open: &'c Open,
+}
+
 /// Drives the connection to its end.
 pub(super) async fn run(
     worker: &Rc<Worker>,
     transport: Transport,
     streams_max: u32,
-    (peer, open): (SocketAddr, &Open),
+    caller: Caller<'_>,
 ) {
     let mut alarm = Alarm::default();
     let shaken = Builder::new()
@@ -69,7 +80,7 @@ pub(super) async fn run(
     let deadline = worker.now() + worker.settings.header_read_timeout;
     let shaken = within(&mut alarm, Some(deadline), pin!(shaken)).await;
     if let Ok(Ok(connection)) = shaken {
-        let mut driver = Driver::new(worker, connection, transport.clone(), (peer, open));
+        let mut driver = Driver::new(worker, connection, transport.clone(), caller);
         poll_fn(|cx| driver.poll(cx)).await;
     }
     linger(worker, &transport).await;
@@ -100,11 +111,10 @@ struct Driver<'c> {
     worker: &'c Rc<Worker>,
     connection: Connection<Transport, Bytes>,
     transport: Transport,
-    peer: SocketAddr,
-    open: &'c Open,
+    caller: Caller<'c>,
     streams: Rc<Streams>,
     alarm: Alarm,
-    /// Whether the end of the process was under way when the connection began.
+    /// Whether the end was under way when the connection began: of the process, or of a guest.
     born_late: bool,
     requests: u64,
     /// Since when no stream is open.
@@ -148,17 +158,16 @@ impl<'c> Driver<'c> {
         worker: &'c Rc<Worker>,
         connection: Connection<Transport, Bytes>,
         transport: Transport,
-        (peer, open): (SocketAddr, &'c Open),
+        caller: Caller<'c>,
     ) -> Self {
         Self {
             worker,
             connection,
             transport,
-            peer,
-            open,
+            caller,
             streams: Rc::default(),
             alarm: Alarm::default(),
-            born_late: worker.is_leaving(),
+            born_late: worker.is_leaving() || caller.guest.is_some(),
             requests: 0,
             idle_since: Some(worker.now()),
             ending: Ending::No,
@@ -168,7 +177,7 @@ impl<'c> Driver<'c> {
     /// Moves the connection on; `Ready` at its end.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.worker.tick();
-        self.open.watch(cx.waker());
+        self.caller.open.watch(cx.waker());
         self.streams.driver.set(Some(cx.waker().clone()));
         self.follow_phase();
         if self.poll_requests(cx).is_ready() {
@@ -193,7 +202,9 @@ impl<'c> Driver<'c> {
     fn note_idleness(&mut self) {
         // A stream whose task has ended may have bytes left to send.
         let is_idle = self.streams.count.get() == 0 && !self.connection.has_streams();
-        self.open.set_busy(!is_idle);
+        self.caller
+            .open
+            .set_busy(!is_idle || self.caller.guest.is_some());
         let now = self.worker.now();
         self.idle_since = is_idle.then(|| self.idle_since.unwrap_or(now));
     }
@@ -219,10 +230,11 @@ impl<'c> Driver<'c> {
 
     fn start(&mut self, request: (Request<RecvStream>, SendResponse<Bytes>)) {
         self.requests += 1;
-        self.open.set_busy(true);
+        self.caller.open.set_busy(true);
         self.streams.count.set(self.streams.count.get() + 1);
         let counted = Counted(Rc::clone(&self.streams));
-        let mut stream = Stream::new(self.worker, request, (self.peer, self.transport.identity()));
+        let identity = self.transport.identity();
+        let mut stream = Stream::new(self.worker, request, &self.caller, identity);
         let worker = Rc::clone(self.worker);
         task::spawn(
             async move {
@@ -234,10 +246,12 @@ impl<'c> Driver<'c> {
     }
 
     /// Says that the connection ends once the process does. A client that came during the drain is
-    /// told with its first request: one that is turned away before it has asked would come back.
+    /// told with its first request: one that is turned away before it has asked would come back. So is
+    /// a guest.
     fn follow_phase(&mut self) {
         let told = self.ending != Ending::No;
-        if !told && self.worker.is_leaving() && (!self.born_late || self.requests > 0) {
+        let leaving = self.worker.is_leaving() || self.caller.guest.is_some();
+        if !told && leaving && (!self.born_late || self.requests > 0) {
             self.end_gently();
         }
     }
@@ -261,7 +275,7 @@ impl<'c> Driver<'c> {
     }
 
     fn closed_for(&self, what: &str) {
-        let detail = format!("{}: {what}", self.peer);
+        let detail = format!("{}: {what}", self.caller.peer);
         self.worker.warn("an HTTP/2 connection was closed", &detail);
     }
 
@@ -293,7 +307,11 @@ impl<'c> Driver<'c> {
                 since.map(|since| since + ENDING_MAX)
             }
             Ending::No => {
-                let idle = self.idle_since.zip(settings.idle_timeout);
+                let timeout = match self.caller.guest {
+                    Some(_) => Some(GUEST_WAIT),
+                    None => settings.idle_timeout,
+                };
+                let idle = self.idle_since.zip(timeout);
                 idle.map(|(since, timeout)| since + timeout)
             }
         };

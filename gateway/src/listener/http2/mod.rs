@@ -17,15 +17,17 @@ pub(crate) use pipe::Pipe;
 
 use super::Open;
 use super::wire::Wire;
+use crate::bridge::domain::Overload;
 use crate::worker::Worker;
 use crate::worker::inbox::Inbox;
 
 /// Serves HTTP/2 over `stream` to its end. `stream` is what carries the bytes, and those that have
-/// arrived and were not taken: the preface, if any.
+/// arrived and were not taken: the preface, if any. `guest`: there is no room for the connection, it
+/// ends with its first requests.
 pub(crate) async fn serve(
     worker: &Rc<Worker>,
     stream: (Wire, Inbox),
-    peer: SocketAddr,
+    (peer, guest): (SocketAddr, Option<Overload>),
     open: &Open,
 ) {
     // Nobody asks where it is not spoken.
@@ -33,5 +35,6 @@ pub(crate) async fn serve(
         return;
     };
     let transport = transport::Transport::new(worker, stream, streams_max);
-    Box::pin(driver::run(worker, transport, streams_max, (peer, open))).await;
+    let caller = driver::Caller { peer, guest, open };
+    Box::pin(driver::run(worker, transport, streams_max, caller)).await;
 }

@@ -4,7 +4,6 @@
 //! response back, in turns until none of the three moves.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -16,6 +15,7 @@ use h2::{Reason, RecvStream};
 use http::Request;
 use monoio::time::Instant;
 
+use super::driver::Caller;
 use super::outgoing::{Broken, Outgoing};
 use super::pipe::{Ends, PIPE_BYTES, pipe};
 use crate::http::h1::{Method, write};
@@ -55,7 +55,8 @@ impl Stream {
     pub(super) fn new(
         worker: &Rc<Worker>,
         (request, respond): (Request<RecvStream>, SendResponse<Bytes>),
-        (peer, identity): (SocketAddr, Option<ShortText>),
+        caller: &Caller<'_>,
+        identity: Option<ShortText>,
     ) -> Self {
         let (parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
@@ -65,7 +66,10 @@ impl Stream {
             head.clear();
         }
         let (near, ends) = pipe(worker, head, identity);
-        let client = Client::new(Rc::clone(worker), Wire::Stream(near), peer);
+        let mut client = Client::new(Rc::clone(worker), Wire::Stream(near), caller.peer);
+        if let Some(why) = caller.guest {
+            client = client.as_guest(why);
+        }
         let chunked = !parts.headers.contains_key(http::header::CONTENT_LENGTH);
         let method = match parts.method {
             http::Method::HEAD => Method::Head,

@@ -5,6 +5,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::settings::MemorySettings;
+
 /// Everything that was gathered.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
@@ -80,8 +82,19 @@ pub(crate) struct Process {
     pub cpus: usize,
     /// CPUs' worth of time that the cgroup grants; `None`: as much as there is.
     pub cpu_quota: Option<f64>,
+    /// Memory that the process may have.
+    pub memory: Option<MemoryFound>,
     /// Workers that a gateway without `proxy.workers` would start.
     pub usable_cpus: usize,
+}
+
+/// What bounds the memory of a process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct MemoryFound {
+    /// Bytes.
+    pub limit: u64,
+    /// Whether a control group has it; else it is what the host has.
+    pub is_group: bool,
 }
 
 impl Process {
@@ -146,6 +159,9 @@ pub(crate) struct Gateway {
     pub workers: usize,
     /// Connections of all workers together; `None`: no bound.
     pub connections_max: Option<usize>,
+    pub memory: MemorySettings,
+    /// Largest request body, bytes; `None`: no bound.
+    pub body_bytes_max: Option<u64>,
     pub listeners: Vec<Listener>,
     /// Whether one of the keys of the documentation is an admin key.
     pub admin_key_of_an_example: bool,

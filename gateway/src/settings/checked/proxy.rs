@@ -23,6 +23,11 @@ const HEADER_READ_SECS_MAX: u64 = 3600;
 const HTTP2_STREAMS_DEFAULT: u32 = 128;
 /// Most that may be allowed: each may hold a head, a window and its buffers.
 const HTTP2_STREAMS_MAX: u32 = 1024;
+/// Mark of memory, in percent of what there is: what one interval between two measurements takes in
+/// fits above it, down to limits of 128 MiB.
+const HIGH_PERCENT_DEFAULT: u64 = 85;
+/// Nothing would fit above a higher one.
+const HIGH_PERCENT_MAX: u64 = 95;
 /// Headers that a request id is never read from: credentials, routing, signatures and traces.
 const NO_REQUEST_ID: &[&str] = &[
     "authorization",
@@ -64,6 +69,12 @@ pub struct ProxySettings {
     pub io_engine: IoEngine,
     /// `max_connections_per_worker`; beyond, new ones are answered 503 and closed. Default 0, unlimited (`None`).
     pub max_connections_per_worker: Option<NonZeroUsize>,
+    /// `max_requests_per_worker`; beyond, new ones are answered 503. Default 0, unlimited (`None`):
+    /// what a request holds differs a hundredfold, so that no number suits; memory is bounded by
+    /// `memory`.
+    pub max_requests_per_worker: Option<NonZeroUsize>,
+    /// `memory`: the mark above which nothing more is taken in.
+    pub memory: MemorySettings,
     /// `header_read_timeout_secs`: for a whole request head from its first byte (from the accept,
     /// for the first request). Default 10 s; 1 to 3600.
     pub header_read_timeout: Duration,
@@ -72,6 +83,51 @@ pub struct ProxySettings {
     pub http2_streams_max: Option<u32>,
     /// `url_rewrites`, compiled. Default none.
     pub rewrites: Rewrites,
+}
+
+/// Bounds of memory.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct MemorySettings {
+    /// `high_percent` and `high_bytes`.
+    pub mark: MemoryMark,
+    /// `bodies_bytes`: all bodies together that are held whole, of requests and of answers. Default
+    /// (`None`) a quarter of the mark; 0: no bound.
+    pub bodies_bytes: Option<u64>,
+}
+
+impl MemorySettings {
+    /// Bytes of all bodies together; `default` where nothing is set, `None` where there is no bound.
+    pub fn bodies_max(&self, default: Option<u64>) -> Option<u64> {
+        match self.bodies_bytes {
+            None => default,
+            Some(0) => None,
+            set => set,
+        }
+    }
+}
+
+/// The mark above which nothing more is taken in.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum MemoryMark {
+    /// `high_percent: 0`: there is none.
+    #[default]
+    Off,
+    /// `high_percent`: of the control group's limit, else of the host's memory. Default 85; at most
+    /// 95.
+    Percent(u64),
+    /// `high_bytes`, which wins. Default none.
+    Bytes(u64),
+}
+
+impl MemoryMark {
+    /// The mark where the process may have `limit` bytes; never above them.
+    pub fn of(self, limit: u64) -> u64 {
+        match self {
+            Self::Off => limit,
+            Self::Percent(percent) => limit / 100 * percent,
+            Self::Bytes(bytes) => bytes.min(limit),
+        }
+    }
 }
 
 /// How workers wait for sockets.
@@ -115,9 +171,9 @@ pub(super) fn proxy(
                 ("epoll", IoEngine::Epoll),
             ],
         ),
-        max_connections_per_worker: block
-            .take_u64_in("max_connections_per_worker", 0, u32::MAX.into())
-            .and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?)),
+        max_connections_per_worker: count(&block, "max_connections_per_worker"),
+        max_requests_per_worker: count(&block, "max_requests_per_worker"),
+        memory: memory(&block),
         header_read_timeout: Duration::from_secs(whole(
             &block,
             "header_read_timeout_secs",
@@ -126,6 +182,33 @@ pub(super) fn proxy(
         )),
         http2_streams_max: http2(&block),
         rewrites: rewrites(&block, problems),
+    };
+    block.finish();
+    settings
+}
+
+/// A number of things per worker; 0 is `None`.
+fn count<'a>(block: &Fields<'a>, key: &'a str) -> Option<NonZeroUsize> {
+    let count = block.take_u64_in(key, 0, u32::MAX.into())?;
+    NonZeroUsize::new(usize::try_from(count).ok()?)
+}
+
+fn memory(block: &Fields<'_>) -> MemorySettings {
+    let block = block.take_block("memory");
+    let percent = whole(
+        &block,
+        "high_percent",
+        HIGH_PERCENT_DEFAULT,
+        (0, HIGH_PERCENT_MAX),
+    );
+    let bytes = block.take_u64("high_bytes").filter(|bytes| *bytes > 0);
+    let settings = MemorySettings {
+        mark: match (bytes, percent) {
+            (Some(bytes), _) => MemoryMark::Bytes(bytes),
+            (None, 0) => MemoryMark::Off,
+            (None, percent) => MemoryMark::Percent(percent),
+        },
+        bodies_bytes: block.take_u64("bodies_bytes"),
     };
     block.finish();
     settings
@@ -321,6 +404,37 @@ mod tests {
         }
         let (_, problems) = read_proxy(json!({"http2": {"enabled": "often", "streams": 1}}));
         assert_eq!(problems.len(), 2, "{problems:?}");
+    }
+
+    #[test]
+    fn the_mark_of_memory_is_a_part_of_it_or_a_number() {
+        let cases = [
+            (json!({}), MemoryMark::Percent(85), 850),
+            (json!({"high_percent": 50}), MemoryMark::Percent(50), 500),
+            (json!({"high_percent": 0}), MemoryMark::Off, 1000),
+            (
+                json!({"high_percent": 0, "high_bytes": 7}),
+                MemoryMark::Bytes(7),
+                7,
+            ),
+            (json!({"high_bytes": 5000}), MemoryMark::Bytes(5000), 1000),
+        ];
+        for (block, want, bytes) in cases {
+            let (got, problems) = read_proxy(json!({ "memory": block }));
+            assert_eq!((got.memory.mark, problems), (want, Vec::new()));
+            assert_eq!(want.of(1000), bytes);
+        }
+        let bodies = [
+            (json!(null), Some(9)),
+            (json!(0), None),
+            (json!(3), Some(3)),
+        ];
+        for (bytes, want) in bodies {
+            let (got, _) = read_proxy(json!({"memory": {"bodies_bytes": bytes}}));
+            assert_eq!(got.memory.bodies_max(Some(9)), want);
+        }
+        let (_, problems) = read_proxy(json!({"memory": {"high_percent": 96}}));
+        assert_eq!(problems, ["proxy.memory.high_percent: must be 0 to 95"]);
     }
 
     #[test]

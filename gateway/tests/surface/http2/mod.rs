@@ -1,5 +1,6 @@
 //! HTTP/2 from outside: the same request path, whatever carries it, and what it refuses.
 
+mod admission;
 mod client;
 mod drain;
 mod floods;

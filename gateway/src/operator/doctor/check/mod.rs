@@ -4,16 +4,18 @@ mod exposure;
 mod files;
 mod kernel;
 mod limits;
+mod memory;
 mod network;
 
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 
 /// Every check, in the order of the report.
-const CHECKS: [fn(&Facts) -> Vec<Finding>; 6] = [
+const CHECKS: [fn(&Facts) -> Vec<Finding>; 7] = [
     startup_file,
     kernel::check,
     limits::check,
+    memory::check,
     network::check,
     exposure::check,
     files::check,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, geteuid, getrlimit};
 
-use super::super::facts::Process;
+use super::super::facts::{MemoryFound, Process};
+use crate::cold::memory::measure::Measure;
 use crate::worker::placement::allowed_cpus;
 
 /// Levels of control groups that are looked at, from the process's own upwards.
@@ -25,6 +26,10 @@ pub(super) fn process() -> Process {
         open_files: getrlimit(Resource::Nofile).maximum,
         cpus: allowed_cpus().map_or(usable, |cpus| cpus.len()),
         cpu_quota: cpu_quota(),
+        memory: Measure::find().ok().map(|(measure, limit)| MemoryFound {
+            limit,
+            is_group: measure != Measure::Process,
+        }),
         usable_cpus: usable,
     }
 }

@@ -42,6 +42,8 @@ pub(super) fn gateway(path: &Path, settings: &Settings, warnings: Vec<String>) -
         warnings,
         workers,
         connections_max: per_worker.map(|max| max.get().saturating_mul(workers)),
+        memory: settings.proxy.memory,
+        body_bytes_max: settings.proxy.json_body_bytes_max,
         listeners: listeners(settings),
         admin_key_of_an_example: admin.is_some_and(|admin| {
             examples.any(|example| {
