@@ -91,8 +91,10 @@ fn pool_key(https: bool, port: u16, host: &str, tls: &KeyTls) -> u128 {
     let mut hash = Sha256::new();
     hash.update([u8::from(https), u8::from(tls.verify)]);
     hash.update(port.to_be_bytes());
-    // Neither field can hold a NUL, so the separator keeps them apart.
+    // None of the fields can hold a NUL, so the separator keeps them apart.
     hash.update(host.as_bytes());
+    hash.update([0]);
+    hash.update(tls.server_name.as_deref().unwrap_or("").as_bytes());
     hash.update([0]);
     hash.update(tls.ca_cert.as_deref().unwrap_or("").as_bytes());
     let digest: [u8; 32] = hash.finalize().into();

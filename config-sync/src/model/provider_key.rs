@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use zeroize::Zeroizing;
 
 use super::base_url::{self, BaseUrl};
@@ -134,6 +134,20 @@ pub struct KeyTls {
     pub ca_cert: Option<Box<str>>,
     /// `false` accepts any certificate.
     pub verify: bool,
+    /// Name that is asked for and that the certificate must hold, in the place of the host of the
+    /// base URL; known to be a host name or an address. `None` where blank.
+    pub server_name: Option<Box<str>>,
+}
+
+impl Default for KeyTls {
+    /// The deployment's own trust, and the host's own name.
+    fn default() -> Self {
+        Self {
+            ca_cert: None,
+            verify: true,
+            server_name: None,
+        }
+    }
 }
 
 /// A provider key as read from its document, not yet given its id.
@@ -260,10 +274,18 @@ fn read_tls(fields: Fields<'_>) -> KeyTls {
             "must be certificates in PEM, each usable as a root",
         );
     }
+    let server_name = fields
+        .take_str("server_name")
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    if server_name.is_some_and(|name| ServerName::try_from(name).is_err()) {
+        fields.problem("server_name", "must be a host name or an address");
+    }
     fields.finish();
     KeyTls {
         ca_cert: ca_cert.map(Into::into),
         verify,
+        server_name: server_name.map(Into::into),
     }
 }
 

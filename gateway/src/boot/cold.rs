@@ -19,6 +19,7 @@ use crate::cold::rotate::{FileOptions, RotatingFile};
 use crate::cold::runtime::ColdOptions;
 use crate::cold::writer::Output;
 use crate::settings::{self, ObservabilitySettings, Settings};
+use crate::tls::upstream::UpstreamTrust;
 use crate::upstream::trust::Trust;
 use crate::worker::engine::Engine;
 use config_sync::publish::SnapshotCell;
@@ -57,7 +58,7 @@ pub(super) fn options(
     status_listener: TcpListener,
     status: &ConfigStatus,
     engine: Engine,
-    (tls, log): (&Listeners, &LogGuard),
+    (tls, trust, log): (&Listeners, &Arc<UpstreamTrust>, &LogGuard),
     (checks, watch, memory): (ChecksOptions, Watch, &Arc<Memory>),
 ) -> Result<ColdOptions, BootError> {
     let observability = &settings.observability;
@@ -82,6 +83,7 @@ pub(super) fn options(
             start_unix_ms: unix_ms(),
             tls: tls.all(),
             memory: Arc::clone(memory),
+            upstream_trust: Arc::clone(trust),
         },
         access_log,
         client_types: observability.client_types.clone(),

@@ -10,6 +10,7 @@ mod notify;
 mod resources;
 mod source;
 mod tls;
+mod trust;
 pub(crate) mod upgrade;
 mod workers;
 
@@ -31,7 +32,6 @@ use crate::cold::signals::{self, Signal};
 use crate::listener::bind::{bind_all, spread};
 use crate::reach::{Reach, reach};
 use crate::settings::{self, ClientVerify, Settings, ShutdownSettings};
-use crate::upstream::trust::Trust;
 use crate::worker::placement::Placement;
 use config_sync::publish::SnapshotCell;
 use config_sync::status::ConfigStatus;
@@ -40,6 +40,7 @@ use handover::Handover;
 use inherit::Inherited;
 use source::Source;
 use tls::Listeners;
+use trust::FollowedTrust;
 use upgrade::{Passed, Progress, Upgrade};
 use workers::Workers;
 
@@ -77,10 +78,11 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let trust = Arc::new(Trust::load(&settings.upstream.tls).map_err(BootError)?);
+    let (trust, seen) = FollowedTrust::load(&settings.upstream.tls)?;
     let mut tls = Listeners::load(&settings)?;
     let status = ConfigStatus::new(Source::kind(&settings));
     let (source, cell) = Source::start(&settings, &status)?;
+    let trust = FollowedTrust::new((trust, seen), &settings.upstream.tls, &cell);
     raise_descriptor_limit();
 
     let placement = Placement::decide(settings.proxy.workers.get(), settings.proxy.pin_cpus)
@@ -97,20 +99,20 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         &placement,
         bridges,
         listeners,
-        &trust,
+        &trust.trust,
         tls.proxy.as_ref(),
         (&cell, &memory),
     )?;
     let views = cold_bridge.workers.clone();
     let buckets = Arc::clone(&cold_bridge.buckets);
     let signals = signals::listen().map_err(|error| because("signals", error))?;
-    let checks = cold::checks(&cell, &trust);
+    let checks = cold::checks(&cell, &trust.trust);
     let options = cold::options(
         &settings,
         status_listener,
         &status,
         ready.engine(),
-        (&tls, &log),
+        (&tls, &trust.shown, &log),
         (checks, Watch::new(measure, Arc::clone(&memory)), &memory),
     )?;
     upgrade::until_able(&mut inherited, &status, &buckets)?;
@@ -138,6 +140,7 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
         cell,
         status,
         tls,
+        trust,
     };
     Ok(gateway.serve())
 }
@@ -156,6 +159,7 @@ struct Gateway {
     cell: SnapshotCell,
     status: ConfigStatus,
     tls: Listeners,
+    trust: FollowedTrust,
 }
 
 /// Why a gateway stops serving.
@@ -264,12 +268,15 @@ impl Gateway {
 
     fn reload(&mut self) {
         self.tls.reload(true);
+        self.trust.reload(true);
         self.source.reload(&self.status);
         self.tls.follow_rows(&self.cell);
     }
 
     fn look(&mut self) {
-        self.tls.look();
+        if self.tls.look() {
+            self.trust.reload(false);
+        }
         self.source.look(&self.status);
         self.tls.follow_rows(&self.cell);
     }

@@ -38,7 +38,7 @@ struct Followed {
 }
 
 /// What tells one version of a file from the next; `None` where there is no file.
-type Seen = Option<(u64, u64, Option<SystemTime>)>;
+pub(super) type Seen = Option<(u64, u64, Option<SystemTime>)>;
 
 impl Listeners {
     /// Reads the files of every listener.
@@ -117,13 +117,16 @@ impl Listeners {
         listener.name(named);
     }
 
-    /// Called a few times per second: files that have changed are read, every [`LOOK_EVERY`].
-    pub(super) fn look(&mut self) {
+    /// Called a few times per second: files that have changed are read, every [`LOOK_EVERY`]. Tells
+    /// whether it was time for that.
+    pub(super) fn look(&mut self) -> bool {
         let now = now();
-        if now.saturating_duration_since(self.looked_at) >= LOOK_EVERY {
+        let is_time = now.saturating_duration_since(self.looked_at) >= LOOK_EVERY;
+        if is_time {
             self.looked_at = now;
             self.reload(false);
         }
+        is_time
     }
 
     /// Reads the files again: all of them, or those that have changed. What cannot be used changes
@@ -163,7 +166,7 @@ fn look(settings: &ListenerTls) -> Vec<Seen> {
     files.chain(client_ca).map(|file| look_at(file)).collect()
 }
 
-fn look_at(file: &Path) -> Seen {
+pub(super) fn look_at(file: &Path) -> Seen {
     let meta = std::fs::metadata(file).ok()?;
     Some((meta.ino(), meta.len(), meta.modified().ok()))
 }

@@ -310,9 +310,13 @@ mod tests {
     use crate::cold::memory::measure::Measure;
     use crate::cold::metrics::DetailedLabels;
     use crate::cold::rotate::{FileOptions, RotatingFile};
+    use crate::tls::upstream::UpstreamTrust;
+    use config_sync::publish::Publisher;
+    use config_sync::snapshot::Snapshot;
 
     fn options(access_log: Option<Output>) -> ColdOptions {
         let memory = Arc::new(Memory::new(None, None, 1));
+        let (_, snapshots) = Publisher::new(Snapshot::empty());
         ColdOptions {
             status_listener: Some(TcpListener::bind("127.0.0.1:0").unwrap()),
             metrics_path: Some("/metrics".to_owned()),
@@ -325,6 +329,7 @@ mod tests {
                 start_unix_ms: 0,
                 tls: Vec::new(),
                 memory: Arc::clone(&memory),
+                upstream_trust: Arc::new(UpstreamTrust::new(true, snapshots)),
             },
             memory: Watch::new(Measure::Process, memory),
             access_log,

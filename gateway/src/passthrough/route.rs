@@ -44,13 +44,7 @@ impl Route {
         provider_key: Option<&Arc<ProviderKey>>,
         anonymous: Option<&Arc<ApiKey>>,
     ) -> Self {
-        let tls = provider_key.map_or(
-            KeyTls {
-                ca_cert: None,
-                verify: true,
-            },
-            |key| key.tls.clone(),
-        );
+        let tls = provider_key.map_or_else(KeyTls::default, |key| key.tls.clone());
         let provider: Arc<str> = match (provider_key, &document.credential) {
             (Some(key), _) => Arc::clone(&key.vendor),
             (None, RouteCredential::ForwardClient) => CALLERS_OWN.into(),

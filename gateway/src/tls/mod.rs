@@ -1,4 +1,5 @@
-//! TLS of the gateway's own listeners: what they present, ask for and count. [bridge]
+//! TLS of the gateway's own listeners: what they present, ask for and count; what is shown of that
+//! towards upstreams. [bridge]
 //!
 //! ```text
 //! files -> Material (one rustls configuration) -+-> TlsListener (swapped whole) -> every handshake
@@ -14,3 +15,4 @@ pub mod handshakes;
 pub mod listener;
 pub(crate) mod material;
 pub(crate) mod rows;
+pub mod upstream;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use config_sync::model::KeyTls;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -23,12 +24,20 @@ const SESSIONS_MAX: usize = 1024;
 const CONFIGS_MAX: usize = 256;
 
 /// The trust anchors of the deployment, and what provider keys add to them.
+///
+/// What the files hold is swapped whole: connections that are open keep what they were made with.
 #[derive(Debug)]
 pub(crate) struct Trust {
     provider: Arc<CryptoProvider>,
+    verify: bool,
+    anchors: ArcSwap<Anchors>,
+}
+
+/// What `upstream.tls` says at a time.
+#[derive(Debug)]
+struct Anchors {
     roots: RootCertStore,
     identity: Option<Identity>,
-    verify: bool,
     /// Prepared configurations by provider key setting. Taken for a new TLS connection only.
     prepared: Mutex<HashMap<KeyTls, Arc<ClientConfig>>>,
 }
@@ -46,6 +55,65 @@ impl Trust {
     ///
     /// The setting at fault with the reason, ready to print.
     pub(crate) fn load(settings: &TrustSettings) -> Result<Self, String> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verify = !settings.accept_any_certificate;
+        let anchors = Anchors::load(settings, &provider, verify)?;
+        Ok(Self {
+            provider,
+            verify,
+            anchors: ArcSwap::from_pointee(anchors),
+        })
+    }
+
+    /// Loads the same again, for connections from here on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trust::load`]; what was there before stays in use.
+    pub(crate) fn reload(&self, settings: &TrustSettings) -> Result<(), String> {
+        let anchors = Anchors::load(settings, &self.provider, self.verify)?;
+        self.anchors.store(Arc::new(anchors));
+        Ok(())
+    }
+
+    /// Whether certificates are verified where a provider key does not say otherwise.
+    pub(crate) fn verifies(&self) -> bool {
+        self.verify
+    }
+
+    /// The configuration and server name for a connection to `host`.
+    ///
+    /// # Errors
+    ///
+    /// The reason, where the key's `tls` or the host name is unusable.
+    pub(crate) fn client_for(
+        &self,
+        host: &str,
+        key: &KeyTls,
+    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), Box<str>> {
+        let name = key.server_name.as_deref().unwrap_or(host).to_owned();
+        let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
+        let anchors = self.anchors.load();
+        let prepared = anchors.prepared.lock();
+        let mut prepared = prepared.unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = prepared.get(key) {
+            return Ok((Arc::clone(config), name));
+        }
+        let config = anchors.build(key, &self.provider, self.verify);
+        let config = Arc::new(config.map_err(|error| error.to_string())?);
+        if prepared.len() < CONFIGS_MAX {
+            prepared.insert(key.clone(), Arc::clone(&config));
+        }
+        Ok((config, name))
+    }
+}
+
+impl Anchors {
+    fn load(
+        settings: &TrustSettings,
+        provider: &Arc<CryptoProvider>,
+        verify: bool,
+    ) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         let platform = rustls_native_certs::load_native_certs();
         // A platform bundle may hold certificates that are no usable anchors; the rest still serve.
@@ -66,52 +134,30 @@ impl Trust {
                 })?,
             }),
         };
-        let trust = Self {
-            provider: Arc::new(aws_lc_rs::default_provider()),
+        let anchors = Self {
             roots,
             identity,
-            verify: !settings.accept_any_certificate,
             prepared: Mutex::default(),
         };
         // Finds a client key that does not fit its certificate now, not at the first request.
-        trust
-            .build(&KeyTls {
-                ca_cert: None,
-                verify: true,
-            })
+        anchors
+            .build(&KeyTls::default(), provider, verify)
             .map_err(|error| format!("upstream.tls: {error}"))?;
-        Ok(trust)
+        Ok(anchors)
     }
 
-    /// The configuration and server name for a connection to `host`.
-    ///
-    /// # Errors
-    ///
-    /// The reason, where the key's `tls` or the host name is unusable.
-    pub(crate) fn client_for(
+    fn build(
         &self,
-        host: &str,
         key: &KeyTls,
-    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), Box<str>> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = prepared.get(key) {
-            return Ok((Arc::clone(config), name));
-        }
-        let config = Arc::new(self.build(key).map_err(|error| error.to_string())?);
-        if prepared.len() < CONFIGS_MAX {
-            prepared.insert(key.clone(), Arc::clone(&config));
-        }
-        Ok((config, name))
-    }
-
-    fn build(&self, key: &KeyTls) -> Result<ClientConfig, rustls::Error> {
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+        provider: &Arc<CryptoProvider>,
+        verify: bool,
+    ) -> Result<ClientConfig, rustls::Error> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
             .with_safe_default_protocol_versions()?;
-        let builder = if self.verify && key.verify {
+        let builder = if verify && key.verify {
             let verifier = WebPkiServerVerifier::builder_with_provider(
                 Arc::new(self.roots_with(key)?),
-                Arc::clone(&self.provider),
+                Arc::clone(provider),
             )
             .build()
             .map_err(|error| rustls::Error::General(error.to_string()))?;
@@ -119,7 +165,7 @@ impl Trust {
         } else {
             builder
                 .dangerous()
-                .with_custom_certificate_verifier(any_certificate(Arc::clone(&self.provider)))
+                .with_custom_certificate_verifier(any_certificate(Arc::clone(provider)))
         };
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),

@@ -1,5 +1,6 @@
 //! TLS to providers: whom the gateway trusts, and bytes that survive any cut.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -216,6 +217,120 @@ fn an_upstream_that_speaks_no_tls_is_refused() {
     let base = format!("https://localhost:{}/v1", plain.port());
     setup.resources["provider_keys"][0]["api_base"] = base.into();
     refused(&setup.start(), "TLS handshake failed");
+}
+
+/// Files taken in the place of earlier ones, or refused.
+fn reloads(gateway: &Gateway, result: &str) -> f64 {
+    let result = format!(r#"result="{result}""#);
+    gateway.metric("sluice_upstream_tls_reloads_total", &[&result])
+}
+
+/// Replaces a file as a whole, as careful operators do.
+fn replace(scene: &Scene, name: &str, text: &str) {
+    let fresh = scene.file("fresh", text);
+    std::fs::rename(fresh, scene.files.path().join(name)).unwrap();
+}
+
+on_both_engines! {
+    fn a_key_names_the_server_that_answers_behind_an_address(engine) {
+        let authority = Authority::new();
+        let leaf = authority.server("provider.test");
+        let scene = Scene::with(authority, &leaf, &Behaviour::default());
+        let mut setup = scene.trusting(engine);
+        let base = format!("https://{}/v1", scene.upstream.addr);
+        setup.resources["provider_keys"][0]["api_base"] = base.into();
+        refused(&setup.clone().start(), "not valid for name");
+        setup.resources["provider_keys"][0]["tls"] = json!({"server_name": "provider.test"});
+        let gateway = setup.start();
+        assert_eq!(content(&ask(&gateway, "plain", false)), "hi");
+        let seen = &scene.upstream.seen()[0];
+        assert_eq!(seen.server_name.as_deref(), Some("provider.test"));
+        // What the provider is asked for is where the request was sent to.
+        let host = format!("host: {}\r\n", scene.upstream.addr);
+        assert!(seen.head.to_ascii_lowercase().contains(&host), "{}", seen.head);
+    }
+
+    fn a_new_authority_is_trusted_without_a_restart_and_a_broken_one_changes_nothing(engine) {
+        let scene = Scene::new(&Behaviour::default());
+        let stranger = Authority::new();
+        let ca = scene.file("ca.pem", &stranger.pem);
+        let gateway = scene.distrusting(engine).with("upstream.tls.ca_file", ca).start_ready();
+        assert_eq!(ask(&gateway, "close", false).status, 502);
+        replace(&scene, "ca.pem", &scene.authority.pem);
+        gateway.signal(Signal::HUP);
+        wait_for("the new authority", || (reloads(&gateway, "taken") >= 1.0).then_some(()));
+        assert_eq!(content(&ask(&gateway, "close", false)), "hi");
+        replace(&scene, "ca.pem", "no certificate");
+        gateway.signal(Signal::HUP);
+        wait_for("a refusal", || (reloads(&gateway, "refused") >= 1.0).then_some(()));
+        assert_eq!(content(&ask(&gateway, "close", false)), "hi");
+        let said = "trust in upstreams cannot be reloaded; the former one stays in use";
+        let line = wait_for("a word in the log", || gateway.logged(said));
+        assert!(line["error"].as_str().unwrap().contains("upstream.tls.ca_file"), "{line}");
+        // Without a signal too.
+        let taken = reloads(&gateway, "taken");
+        replace(&scene, "ca.pem", &stranger.pem);
+        wait_for("the change to be noticed", || (reloads(&gateway, "taken") > taken).then_some(()));
+        assert_eq!(ask(&gateway, "close", false).status, 502);
+    }
+
+    fn a_new_certificate_of_ours_is_shown_without_a_restart(engine) {
+        let authority = Authority::new();
+        let leaf = authority.server("localhost");
+        let behaviour = Behaviour {
+            client_authority: Some(authority.pem.clone()),
+            ..Behaviour::default()
+        };
+        let scene = Scene::with(authority, &leaf, &behaviour);
+        let foreign = Authority::new().client();
+        let gateway = scene
+            .trusting(engine)
+            .with("upstream.tls.client_cert_file", scene.file("client.pem", &foreign.cert))
+            .with("upstream.tls.client_key_file", scene.file("client.key", &foreign.key))
+            .start_ready();
+        assert_eq!(ask(&gateway, "plain", false).status, 502);
+        let client = scene.authority.client();
+        replace(&scene, "client.pem", &client.cert);
+        // A pair whose halves do not fit is no pair yet.
+        gateway.signal(Signal::HUP);
+        wait_for("a refusal", || (reloads(&gateway, "refused") >= 1.0).then_some(()));
+        replace(&scene, "client.key", &client.key);
+        gateway.signal(Signal::HUP);
+        wait_for("the new pair", || (reloads(&gateway, "taken") >= 1.0).then_some(()));
+        assert_eq!(content(&ask(&gateway, "plain", false)), "hi");
+    }
+}
+
+#[test]
+fn what_is_not_verified_is_shown_and_warned_about_at_each_load() {
+    let scene = Scene::new(&Behaviour::default());
+    let unverified = |gateway: &Gateway, scope: &str| {
+        let scope = format!("scope=\"{scope}\"");
+        gateway.metric("sluice_upstream_tls_unverified", &[&scope])
+    };
+    let careful = scene.trusting(Engine::Epoll).start_ready();
+    assert!(careful.config()["unverified_upstreams"].is_null());
+    let both =
+        |gateway: &Gateway| ["deployment", "provider_key"].map(|scope| unverified(gateway, scope));
+    assert_eq!(both(&careful), [0.0, 0.0]);
+    let mut setup = scene
+        .distrusting(Engine::Epoll)
+        .with("upstream.tls.verify", false);
+    setup.resources["provider_keys"][0]["tls"] = json!({"verify": false});
+    let gateway = setup.start_ready();
+    assert_eq!(both(&gateway), [1.0, 1.0]);
+    let shown = gateway.config()["unverified_upstreams"].clone();
+    let want = json!({"deployment": true, "provider_keys": 1, "names": ["up"]});
+    assert_eq!(shown, want);
+    let warnings = || {
+        gateway
+            .stderr()
+            .matches("upstream.tls.verify is false")
+            .count()
+    };
+    assert_eq!(warnings(), 1);
+    gateway.signal(Signal::HUP);
+    wait_for("another warning", || (warnings() == 2).then_some(()));
 }
 
 #[test]

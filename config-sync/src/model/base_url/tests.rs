@@ -2,10 +2,7 @@ use super::super::origin::URL_BYTES_MAX;
 use super::*;
 
 fn tls() -> KeyTls {
-    KeyTls {
-        ca_cert: None,
-        verify: true,
-    }
+    KeyTls::default()
 }
 
 fn openai(base: &str) -> Result<BaseUrl, UrlError> {
@@ -159,6 +156,7 @@ fn connections_are_shared_exactly_where_scheme_host_port_and_tls_agree() {
         let tls = KeyTls {
             ca_cert: ca_cert.map(Into::into),
             verify,
+            server_name: None,
         };
         let base = resolve(Some(base), "v", Some(Adapter::Openai), &tls);
         base.unwrap().unwrap().pool_key
@@ -179,9 +177,10 @@ fn connections_are_shared_exactly_where_scheme_host_port_and_tls_agree() {
 
 #[test]
 fn a_route_shares_connections_with_keys_of_the_same_host_and_trust() {
-    let usual = KeyTls {
-        ca_cert: None,
-        verify: true,
+    let usual = KeyTls::default();
+    let renamed = KeyTls {
+        server_name: Some("other.example".into()),
+        ..usual.clone()
     };
     let lax = KeyTls {
         verify: false,
@@ -197,6 +196,7 @@ fn a_route_shares_connections_with_keys_of_the_same_host_and_trust() {
         BaseUrl::of_url(&url("http://h.example:443"), &usual),
         BaseUrl::of_url(&url("https://h.example:444"), &usual),
         BaseUrl::of_url(&url("https://h.example"), &lax),
+        BaseUrl::of_url(&url("https://h.example"), &renamed),
         BaseUrl::of_host("x.example", &usual),
     ];
     for other in others {

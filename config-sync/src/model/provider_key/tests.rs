@@ -34,13 +34,8 @@ fn absent_fields_have_their_defaults() {
     assert_eq!(&*key.base.as_ref().unwrap().host, "api.openai.com");
     assert_eq!(key.headers, HeaderPolicy::default());
     assert_eq!(key.body, BodyPolicy::default());
-    assert_eq!(
-        key.tls,
-        KeyTls {
-            ca_cert: None,
-            verify: true
-        }
-    );
+    assert_eq!(key.tls, KeyTls::default());
+    assert!(key.tls.verify);
     assert_eq!((key.stream_done_marker, key.reasoning_field), (None, None));
 }
 
@@ -48,7 +43,7 @@ fn absent_fields_have_their_defaults() {
 fn everything_that_may_be_set_is_read() {
     let key = accepted(&json!({
         "provider": "deepseek", "api_base": "https://h/v1/chat/completions",
-        "strip_headers": ["x"], "tls": {"verify": false, "ca_cert": " "},
+        "strip_headers": ["x"], "tls": {"verify": false, "ca_cert": " ", "server_name": " api.example "},
         "telemetry_tags": {"kind": "byo", "featured": true, "pk_label": "l"},
         "request": {
             "param_renames": {"max_tokens": "max_completion_tokens", "same": "same"},
@@ -60,6 +55,7 @@ fn everything_that_may_be_set_is_read() {
                      "reasoning_field": "delta.reasoning", "error_envelope": "x"}}));
     assert_eq!(&*key.base.unwrap().path, "/v1");
     assert!(!key.tls.verify && key.tls.ca_cert.is_none());
+    assert_eq!(key.tls.server_name.as_deref(), Some("api.example"));
     assert_eq!(
         key.body.renames,
         [("max_tokens".into(), "max_completion_tokens".into())]
@@ -172,6 +168,10 @@ fn each_mistake_is_named_by_its_field_and_never_quoted() {
         (
             json!({"tls": {"verify": null}}),
             "tls.verify: must not be null",
+        ),
+        (
+            json!({"tls": {"server_name": "not a name"}}),
+            "tls.server_name: must be a host name or an address",
         ),
         (
             json!({"tls": {"insecure": true}}),

@@ -133,6 +133,8 @@ families! {
     TLS_FAILURES Counter "tls_handshake_failures_total" ["listener, reason"] "TLS handshakes that failed.";
     TLS_NOT_AFTER Gauge "tls_certificate_not_after_seconds" ["listener, sni"] "When the certificate for a name expires, Unix time.";
     TLS_RELOADS Counter "tls_certificate_reloads_total" ["listener, result"] "Changed certificate files taken or refused.";
+    UPSTREAM_UNVERIFIED Gauge "upstream_tls_unverified" ["scope"] "Settings that accept any certificate of upstreams: the deployment's, and provider keys.";
+    UPSTREAM_RELOADS Counter "upstream_tls_reloads_total" ["result"] "Changed files of trust in upstreams taken or refused.";
     IO_ENGINE Gauge "runtime_io_engine_info" ["engine"] "The I/O engine of the workers.";
     BUILD Gauge "build_info" ["version, commit"] "What is running.";
     PROCESS_CPU Counter "process_cpu_seconds_total" [""] "User and system CPU time.";

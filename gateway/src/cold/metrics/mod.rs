@@ -19,6 +19,7 @@ use crate::bridge::health::HealthTable;
 use crate::bridge::histogram::BucketSettings;
 use crate::bridge::memory::Memory;
 use crate::tls::listener::TlsListener;
+use crate::tls::upstream::UpstreamTrust;
 use config_sync::status::ConfigStatus;
 use families as f;
 use groups::render;
@@ -42,6 +43,8 @@ pub struct MetricsOptions {
     pub tls: Vec<Arc<TlsListener>>,
     /// The memory of the process.
     pub memory: Arc<Memory>,
+    /// How upstreams are trusted.
+    pub upstream_trust: Arc<UpstreamTrust>,
 }
 
 /// Which labels of the caller the detailed families show.
@@ -125,6 +128,11 @@ impl Scrape {
         &self.health
     }
 
+    /// How upstreams are trusted.
+    pub fn upstream_trust(&self) -> &Arc<UpstreamTrust> {
+        &self.options.upstream_trust
+    }
+
     /// The memory of the process.
     pub fn memory(&self) -> &Arc<Memory> {
         &self.options.memory
@@ -138,6 +146,7 @@ impl Scrape {
         rare::render(&self.workers, &mut out);
         rare::render_states(&self.workers, &self.health, &mut out);
         tls::render(&self.workers, &self.options.tls, &mut out);
+        tls::render_upstream(&self.options.upstream_trust, &mut out);
         admission::render(&self.workers, &self.options.memory, &mut out);
         self.render_busy(&mut out);
         config::render_config(&self.config.view(), &mut out);

@@ -3,6 +3,8 @@ use crate::bridge::domain::{AuthDecision, Side};
 use crate::bridge::record::tests::{caller, record, target};
 use crate::bridge::record::{RequestRecord, Usage, UsageSource};
 use crate::bridge::{WorkerBridge, build};
+use config_sync::publish::Publisher;
+use config_sync::snapshot::Snapshot;
 
 fn scrape(workers: u16) -> (Vec<WorkerBridge>, Scrape) {
     let buckets = BucketSettings::default();
@@ -16,6 +18,10 @@ fn scrape(workers: u16) -> (Vec<WorkerBridge>, Scrape) {
         start_unix_ms: 1_000,
         tls: Vec::new(),
         memory: Arc::new(Memory::new(None, None, 1)),
+        upstream_trust: Arc::new(UpstreamTrust::new(
+            true,
+            Publisher::new(Snapshot::empty()).1,
+        )),
     };
     let busy: BusyRatios = (0..workers).map(|_| AtomicU64::new(0)).collect();
     (

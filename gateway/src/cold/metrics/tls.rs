@@ -1,4 +1,4 @@
-//! The families of TLS listeners; none where none speaks TLS. [cold]
+//! The families of TLS: of listeners, none where none speaks it, and of upstreams. [cold]
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use super::text::{header, sample, signed};
 use crate::bridge::WorkerView;
 use crate::tls::handshakes::{Failure, Handshakes};
 use crate::tls::listener::TlsListener;
+use crate::tls::upstream::UpstreamTrust;
 
 /// Appends them.
 pub(super) fn render(workers: &[WorkerView], listeners: &[Arc<TlsListener>], out: &mut Vec<u8>) {
@@ -44,6 +45,25 @@ pub(super) fn render(workers: &[WorkerView], listeners: &[Arc<TlsListener>], out
         }
     }
     certificates(listeners, out);
+}
+
+/// Appends those of upstreams.
+pub(super) fn render_upstream(trust: &UpstreamTrust, out: &mut Vec<u8>) {
+    let unverified = trust.unverified();
+    header(out, &f::UPSTREAM_UNVERIFIED);
+    for (scope, count) in [
+        ("deployment", u64::from(unverified.deployment)),
+        ("provider_key", unverified.keys as u64),
+    ] {
+        let labels = labels([("scope", scope)]);
+        sample(out, &f::UPSTREAM_UNVERIFIED, &labels, signed(count));
+    }
+    header(out, &f::UPSTREAM_RELOADS);
+    let (taken, refused) = trust.reloads();
+    for (result, count) in [("taken", taken), ("refused", refused)] {
+        let labels = labels([("result", result)]);
+        sample(out, &f::UPSTREAM_RELOADS, &labels, signed(count));
+    }
 }
 
 fn certificates(listeners: &[Arc<TlsListener>], out: &mut Vec<u8>) {

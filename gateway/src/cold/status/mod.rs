@@ -27,6 +27,7 @@ use crate::bridge::WorkerView;
 use crate::bridge::health::HealthTable;
 use crate::bridge::memory::Memory;
 use crate::tls::listener::TlsListener;
+use crate::tls::upstream::UpstreamTrust;
 use config_sync::status::ConfigStatus;
 
 /// Scrapes at a time; more are answered 503. One renders, one may wait.
@@ -50,6 +51,7 @@ struct Inner {
     workers: Vec<WorkerView>,
     health: Arc<HealthTable>,
     memory: Arc<Memory>,
+    upstream_trust: Arc<UpstreamTrust>,
     io_engine: &'static str,
 }
 
@@ -72,6 +74,7 @@ impl Status {
         let (workers, config) = (scrape.workers().to_vec(), scrape.config().clone());
         let health = Arc::clone(scrape.health());
         let memory = Arc::clone(scrape.memory());
+        let upstream_trust = Arc::clone(scrape.upstream_trust());
         let scrape = Arc::new(Mutex::new(scrape));
         let scrapes = Arc::new(Semaphore::new(SCRAPES_MAX));
         let inner = Inner {
@@ -83,6 +86,7 @@ impl Status {
             workers,
             health,
             memory,
+            upstream_trust,
             io_engine,
         };
         Self {
@@ -130,6 +134,7 @@ async fn answer(State(status): State<Status>, request: Request) -> Response<Body
         "/status/ready" => ready(inner, request.uri().query()),
         "/status/config" => json(view::config(
             &inner.config.view(),
+            &inner.upstream_trust.unverified(),
             i64::try_from(unix_ms() / 1000).unwrap_or(i64::MAX),
         )),
         _ => json(view::models(&inner.config.view(), &inner.health, unix_ms())),

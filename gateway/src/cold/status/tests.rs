@@ -7,6 +7,8 @@ use crate::bridge::record::tests::record;
 use crate::bridge::{WorkerBridge, build};
 use crate::cold::metrics::{BusyRatios, DetailedLabels, MetricsOptions};
 use crate::cold::own;
+use config_sync::publish::Publisher;
+use config_sync::snapshot::Snapshot;
 use config_sync::status::Loaded;
 
 /// A listener on a port of the kernel's choice, served by a thread of its own.
@@ -22,6 +24,10 @@ fn start(metrics_path: Option<&str>) -> (SocketAddr, Vec<WorkerBridge>, ConfigSt
         start_unix_ms: 1_000,
         tls: Vec::new(),
         memory: Arc::new(Memory::new(None, None, 1)),
+        upstream_trust: Arc::new(UpstreamTrust::new(
+            true,
+            Publisher::new(Snapshot::empty()).1,
+        )),
     };
     let config = ConfigStatus::new("file");
     let busy: BusyRatios = std::iter::empty().collect();

@@ -10,11 +10,12 @@ use crate::bridge::WorkerView;
 use crate::bridge::health::{HealthState, HealthTable, HealthView};
 use crate::bridge::memory::Memory;
 use crate::bridge::shard::{HEARTBEAT_MS, STALLED_TURN_MS};
+use crate::tls::upstream::Unverified;
 use config_sync::state::Rejected;
 use config_sync::status::ConfigView;
 
 /// `/status/config`. Ages are those at `now_unix_s`.
-pub fn config(view: &ConfigView, now_unix_s: i64) -> String {
+pub fn config(view: &ConfigView, unverified: &Unverified, now_unix_s: i64) -> String {
     let mut source = Map::new();
     source.insert("type".into(), view.source.into());
     if let Some(connected) = view.connected {
@@ -73,6 +74,15 @@ pub fn config(view: &ConfigView, now_unix_s: i64) -> String {
         })
     });
     document.insert("partially_compatible".into(), partial.collect());
+    if unverified.deployment || unverified.keys > 0 {
+        let names: Vec<&str> = unverified.names.iter().map(|name| &**name).collect();
+        let unverified = json!({
+            "deployment": unverified.deployment,
+            "provider_keys": unverified.keys,
+            "names": names,
+        });
+        document.insert("unverified_upstreams".into(), unverified);
+    }
     Value::Object(document).to_string()
 }
 
@@ -207,7 +217,8 @@ mod tests {
     use config_sync::status::{ConfigStatus, FailureKind, Loaded, ModelRow};
 
     fn parsed(status: &ConfigStatus) -> Value {
-        serde_json::from_str(&config(&status.view(), 1_770_091_500)).unwrap()
+        let page = config(&status.view(), &Unverified::default(), 1_770_091_500);
+        serde_json::from_str(&page).unwrap()
     }
 
     #[test]
@@ -241,6 +252,19 @@ mod tests {
             "rejected": [], "partially_compatible": [],
         });
         assert_eq!(parsed(&status), want);
+    }
+
+    #[test]
+    fn upstreams_that_nobody_verifies_are_named() {
+        let unverified = Unverified {
+            deployment: false,
+            keys: 70,
+            names: vec!["a".into(), "b".into()],
+        };
+        let page = config(&ConfigStatus::new("file").view(), &unverified, 0);
+        let page: Value = serde_json::from_str(&page).unwrap();
+        let want = json!({"deployment": false, "provider_keys": 70, "names": ["a", "b"]});
+        assert_eq!(page["unverified_upstreams"], want);
     }
 
     #[test]
