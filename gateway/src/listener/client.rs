@@ -123,7 +123,7 @@ impl Client {
     }
 
     /// A client whose connection ends with its first answer, for want of `why`.
-    pub(crate) fn as_guest(mut self, why: Overload) -> Self {
+    pub(crate) fn turned_away(mut self, why: Overload) -> Self {
         self.guest = Some(why);
         self
     }
@@ -226,6 +226,23 @@ impl Client {
                 .await
                 .map_err(|HungUp| BodyFailure::HungUp)?;
         }
+        match self.fill_body(&mut body, &mut share, max).await {
+            Ok(()) => Ok((body, share)),
+            Err(failure) => {
+                // Also what is thrown away is counted: the allocator is asked for it in the end.
+                self.worker.buffers.give(body);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Reads the rest of the request body into `body`, which `share` covers.
+    async fn fill_body(
+        &mut self,
+        body: &mut Vec<u8>,
+        share: &mut Share,
+        max: u64,
+    ) -> Result<(), BodyFailure> {
         let mut deadline = None;
         loop {
             while !self.body.is_done() {
@@ -237,10 +254,10 @@ impl Client {
                     break;
                 }
                 let data = &self.inbox.bytes()[piece.data];
-                if (body.len() + data.len()) as u64 > max {
+                let held = (body.len() + data.len()) as u64;
+                if held > max {
                     return Err(BodyFailure::TooLarge);
                 }
-                let held = (body.len() + data.len()) as u64;
                 let covered = share.cover(self.worker.admission.memory(), held);
                 covered.map_err(|NoRoom| BodyFailure::NoRoom)?;
                 body.extend_from_slice(data);
@@ -249,7 +266,7 @@ impl Client {
             }
             if self.body.is_done() {
                 self.inbox.release(&self.worker.buffers);
-                return Ok((body, share));
+                return Ok(());
             }
             let stall_at = *deadline.get_or_insert_with(|| self.worker.now() + BODY_STALL);
             match self.arrival(Some(stall_at)).await {

@@ -37,7 +37,7 @@ pub(crate) async fn turn_away(
     if wire.alpn() == Some(h2::ALPN) {
         return http2::serve(worker, (wire, Inbox::default()), (peer, Some(why)), open).await;
     }
-    let mut client = Client::new(Rc::clone(worker), wire, peer).as_guest(why);
+    let mut client = Client::new(Rc::clone(worker), wire, peer).turned_away(why);
     match client.next_head().await {
         Next::Head(head) => {
             request::serve(worker, head, &mut client).await;

@@ -68,7 +68,7 @@ impl Stream {
         let (near, ends) = pipe(worker, head, identity);
         let mut client = Client::new(Rc::clone(worker), Wire::Stream(near), caller.peer);
         if let Some(why) = caller.guest {
-            client = client.as_guest(why);
+            client = client.turned_away(why);
         }
         let chunked = !parts.headers.contains_key(http::header::CONTENT_LENGTH);
         let method = match parts.method {

@@ -40,10 +40,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         let default = (mark != MemoryMark::Off).then_some(bytes / BODIES_PART);
         let bodies = gateway.memory.bodies_max(default).unwrap_or(u64::MAX);
         if bodies < gateway.body_bytes_max.unwrap_or(u64::MAX) {
-            seen += &format!(
-                ", request bodies beyond {bytes} are answered 413",
-                bytes = bodies
-            );
+            seen += &format!(", request bodies beyond {bodies} are answered 413");
             severity = severity.max(Severity::Info);
         }
     }
