@@ -13,8 +13,9 @@ use crate::usage::Meter;
 #[derive(Debug)]
 pub struct Exchange {
     adapter: &'static dyn Adapter,
-    /// Shows the answer to the caller; `None` where it is forwarded.
+    /// Shows the answer to the caller; `None` where it is forwarded, and once a stream has it.
     renderer: Option<Box<dyn Renderer>>,
+    is_translated: bool,
 }
 
 impl Exchange {
@@ -37,6 +38,7 @@ impl Exchange {
             return Ok(Self {
                 adapter,
                 renderer: None,
+                is_translated: false,
             });
         }
         if !adapter.translates(call.endpoint) {
@@ -47,13 +49,14 @@ impl Exchange {
         Ok(Self {
             adapter,
             renderer: Some(renderer),
+            is_translated: true,
         })
     }
 
     /// Whether the answer is shown in another protocol than the target's: such an exchange serves one
     /// attempt only.
     pub fn is_translated(&self) -> bool {
-        self.renderer.is_some()
+        self.is_translated
     }
 
     /// Whether nobody is asked: `call` wants tokens counted, and the target cannot.
