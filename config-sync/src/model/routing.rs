@@ -1,10 +1,14 @@
 //! Model groups: one name for several targets, and the order in which they are tried. [pure]
 
+mod streams;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{field, header};
 use crate::tree::{Fields, Unknown};
+
+pub use streams::{HOLD_BACK_MS_MAX, HOLD_BACK_TOKENS_MAX, HoldBack};
 
 /// Where the key of a consistent hash is looked for first, unless a group says otherwise.
 const DEFAULT_HASH_HEADER: &str = "x-sluice-routing-key";
@@ -29,6 +33,8 @@ pub struct Routing {
     pub fallback_on_statuses: Vec<u16>,
     /// What happens when no target is healthy.
     pub when_all_unavailable: WhenAllUnavailable,
+    /// How much of a stream is held back beyond its first content; `None`: nothing.
+    pub hold_back: Option<HoldBack>,
 }
 
 /// One target of a group.
@@ -141,6 +147,7 @@ impl Routing {
             when_all_unavailable: fields
                 .take_choice("when_all_unavailable", &availability)
                 .unwrap_or_default(),
+            hold_back: HoldBack::read(&fields),
         };
         fields.finish();
         routing

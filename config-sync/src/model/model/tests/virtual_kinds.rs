@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::ensemble::{Ensemble, Judge, PanelMember};
-use crate::model::routing::{HashSource, Routing, Strategy, Target, WhenAllUnavailable};
+use crate::model::routing::{HashSource, HoldBack, Routing, Strategy, Target, WhenAllUnavailable};
 use crate::model::semantic::{OnEmbeddingFailure, Semantic, SemanticRoute};
 use crate::tree::ProblemKind;
 
@@ -100,6 +100,7 @@ fn the_examples_of_the_format_are_read() {
         retry_on_429: false,
         fallback_on_statuses: Vec::new(),
         when_all_unavailable: WhenAllUnavailable::Fail,
+        hold_back: None,
     };
     assert_eq!(chat, ModelKind::Routing(Box::new(want)));
 
@@ -454,7 +455,40 @@ fn mistakes_in_a_group_are_named() {
             "routing.retry_on_429",
         ),
         (routing(&json!({"novel": null})), "routing.novel", ""),
+        (
+            routing(&json!({"hold_back": {"tokens": 0, "max_ms": 60_001, "novel": 1}})),
+            "routing.hold_back.tokens routing.hold_back.max_ms routing.hold_back.novel",
+            "routing.hold_back.tokens routing.hold_back.max_ms",
+        ),
+        (
+            routing(&json!({"hold_back": true})),
+            "routing.hold_back",
+            "routing.hold_back",
+        ),
     ]);
+}
+
+#[test]
+fn what_a_group_does_for_its_streams_is_off_unless_asked_for_and_has_defaults() {
+    let held = |tokens, max_ms| Some(HoldBack { tokens, max_ms });
+    let cases = [
+        (json!({}), None),
+        (json!({"hold_back": {}}), held(32, 1_000)),
+        (
+            json!({"hold_back": {"tokens": 16_384}}),
+            held(16_384, 1_000),
+        ),
+        (
+            json!({"hold_back": {"tokens": 1, "max_ms": 60_000}}),
+            held(1, 60_000),
+        ),
+    ];
+    for (extra, hold_back) in cases {
+        let ModelKind::Routing(found) = kind_of(&routing(&extra)) else {
+            unreachable!()
+        };
+        assert_eq!(found.hold_back, hold_back, "{extra}");
+    }
 }
 
 #[test]
