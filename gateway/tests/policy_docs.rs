@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use config_sync::model::ModelKind;
 use config_sync::snapshot::Snapshot;
 use config_sync::source::load_file;
 use gateway::bridge::health::{Failure, FailureClass, HealthTable, InFlight};
 use gateway::http::h1::{self, Limits, RequestHead};
 use gateway::limit::{Buckets, Claim, Dimension, Permit, Policies};
-use gateway::route::{Asking, Rows};
+use gateway::route::{Asking, Rows, Window};
 
 /// An example: its settings, and the rows of its table.
 struct Example {
@@ -21,8 +22,8 @@ struct Example {
     rows: Vec<Vec<String>>,
 }
 
-/// The examples of `page` that are marked with `kind`.
-fn examples(page: &str, kind: &str) -> Vec<Example> {
+/// The examples of `page` that are marked with `kind`, `least` or more.
+fn examples(page: &str, kind: &str, least: usize) -> Vec<Example> {
     let marker = format!("<!-- {kind} -->");
     let parts = page.split(&marker).skip(1);
     let examples: Vec<Example> = parts
@@ -41,7 +42,8 @@ fn examples(page: &str, kind: &str) -> Vec<Example> {
             }
         })
         .collect();
-    assert!(examples.len() >= 6, "{} examples of {kind}", examples.len());
+    let found = examples.len();
+    assert!(found >= least, "{found} examples of {kind}");
     examples
 }
 
@@ -79,21 +81,56 @@ fn head(line: &str) -> RequestHead {
         .0
 }
 
+/// A snapshot with the direct models `a`, `b` and `c`, and the group `team` of these settings.
+fn team(yaml: &str) -> Snapshot {
+    let routing = indented(yaml, 6);
+    load(&format!(
+        "_format_version: '1'\n\
+         provider_keys:\n  - {{display_name: up, provider: openai, api_key: k}}\n\
+         models:\n\
+         \x20 - {{display_name: a, provider: openai, model_name: x, provider_key: up, cost: {{input_per_1k: 1, output_per_1k: 2}}}}\n\
+         \x20 - {{display_name: b, provider: openai, model_name: x, provider_key: up, cost: {{input_per_1k: 0.5, output_per_1k: 0.5}}}}\n\
+         \x20 - {{display_name: c, provider: openai, model_name: x, provider_key: up}}\n\
+         \x20 - display_name: team\n    routing:\n{routing}\
+         api_keys:\n  - {{display_name: bot, key_env: KEY, allowed_models: [team]}}\n"
+    ))
+}
+
 #[test]
 fn the_examples_of_routing_are_true() {
-    for example in examples(&page("routing.md"), "routing") {
-        let routing = indented(&example.yaml, 6);
-        let snapshot = load(&format!(
-            "_format_version: '1'\n\
-             provider_keys:\n  - {{display_name: up, provider: openai, api_key: k}}\n\
-             models:\n\
-             \x20 - {{display_name: a, provider: openai, model_name: x, provider_key: up, cost: {{input_per_1k: 1, output_per_1k: 2}}}}\n\
-             \x20 - {{display_name: b, provider: openai, model_name: x, provider_key: up, cost: {{input_per_1k: 0.5, output_per_1k: 0.5}}}}\n\
-             \x20 - {{display_name: c, provider: openai, model_name: x, provider_key: up}}\n\
-             \x20 - display_name: team\n    routing:\n{routing}\
-             api_keys:\n  - {{display_name: bot, key_env: KEY, allowed_models: [team]}}\n"
-        ));
-        run_routing(&snapshot, &example);
+    for example in examples(&page("routing.md"), "routing", 6) {
+        run_routing(&team(&example.yaml), &example);
+    }
+}
+
+#[test]
+fn the_examples_of_holding_back_are_true() {
+    for example in examples(&page("routing.md"), "streams", 1) {
+        let snapshot = team(&example.yaml);
+        let group = snapshot.resolve("team").unwrap().model;
+        let ModelKind::Routing(routing) = &group.kind else {
+            panic!("no group: {}", example.yaml)
+        };
+        let limits = routing.hold_back.unwrap();
+        let mut window = Window::new(limits);
+        for row in &example.rows {
+            let [at, what, want] = &row[..] else {
+                panic!("{row:?}")
+            };
+            let at = Duration::from_millis(at.trim_end_matches(" ms").parse().unwrap());
+            match what.split(' ').collect::<Vec<_>>()[..] {
+                ["a", "stream", "begins"] => window = Window::new(limits),
+                [count, "token" | "tokens"] => window.saw(true, count.parse().unwrap(), at),
+                _ => assert_eq!(window.closes_at(), Some(at), "{what}"),
+            }
+            let is_due = window.closes_at().is_some_and(|closes| closes <= at);
+            let got = match window.is_open() && !is_due {
+                _ if want.is_empty() => "",
+                true => "held",
+                false => "sent",
+            };
+            assert_eq!(got, want, "{at:?} {what}");
+        }
     }
 }
 
@@ -163,7 +200,7 @@ fn happen(
 
 #[test]
 fn the_examples_of_limits_are_true() {
-    for example in examples(&page("limits.md"), "limits") {
+    for example in examples(&page("limits.md"), "limits", 6) {
         let line = |name: &str| {
             let mut lines = example.yaml.lines();
             let line = lines.find_map(|line| line.strip_prefix(name));

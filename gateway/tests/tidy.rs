@@ -153,6 +153,7 @@ fn the_runtime_of_the_workers_is_named_where_it_is_known_to_be() {
         "src/listener/http2/stream.rs",
         "src/listener/http2/transport.rs",
         "src/listener/mod.rs",
+        "src/relay/replay.rs",
         "src/relay/stream.rs",
         "src/request/answer.rs",
         "src/request/attempts.rs",

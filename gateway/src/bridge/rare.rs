@@ -22,6 +22,9 @@ pub struct RareCounts {
     pub limited: BTreeMap<(&'static str, &'static str, Arc<str>), u64>,
     /// Requests served, and failed, on a target other than the first: by group and target.
     pub fallbacks: BTreeMap<(Arc<str>, Arc<str>), [u64; 2]>,
+    /// Streams served after another target's had failed with content that was held back: by group and
+    /// the target that failed.
+    pub rescued: BTreeMap<(Arc<str>, Arc<str>), u64>,
     /// Attempts that others followed, each a usage event without tokens: by endpoint, protocol, status
     /// class and target; `None` for those beyond [`LABELS_MAX`].
     pub superseded: BTreeMap<Superseded, u64>,
@@ -66,12 +69,18 @@ impl Rare {
         }
         if let (Some(group), Some(target), 1..) = (&record.group, &record.target, record.fallbacks)
         {
-            let mut key = (Arc::clone(group), Arc::clone(&target.model));
-            if counts.fallbacks.len() >= LABELS_MAX && !counts.fallbacks.contains_key(&key) {
-                key = (OTHER.into(), OTHER.into());
-            }
             let failed = record.end != End::Completed;
-            counts.fallbacks.entry(key).or_default()[usize::from(failed)] += 1;
+            let pair = (Arc::clone(group), Arc::clone(&target.model));
+            by_pair(&mut counts.fallbacks, pair)[usize::from(failed)] += 1;
+        }
+        let discarded = |tried: &&Tried| tried.discarded_tokens.is_some();
+        if let (Some(group), End::Completed, Some(failed)) = (
+            &record.group,
+            record.end,
+            record.tried.iter().find(discarded),
+        ) {
+            let pair = (Arc::clone(group), Arc::clone(&failed.target.model));
+            *by_pair(&mut counts.rescued, pair) += 1;
         }
         let superseded = record
             .tried
@@ -87,6 +96,17 @@ impl Rare {
         // Whole after every step: poison says nothing here.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The count of a group and one of its targets; beyond [`LABELS_MAX`] of them that of all others.
+fn by_pair<C: Default>(
+    counts: &mut BTreeMap<(Arc<str>, Arc<str>), C>,
+    mut pair: (Arc<str>, Arc<str>),
+) -> &mut C {
+    if counts.len() >= LABELS_MAX && !counts.contains_key(&pair) {
+        pair = (OTHER.into(), OTHER.into());
+    }
+    counts.entry(pair).or_default()
 }
 
 impl RareCounts {

@@ -25,6 +25,9 @@ pub struct Tried {
     pub spent_us: Option<u64>,
     /// The id the upstream gave the exchange.
     pub upstream_request_id: Option<ShortText>,
+    /// Tokens it had written when it failed, which were held back and never sent; `None` where it had
+    /// written nothing, or it was sent.
+    pub discarded_tokens: Option<u64>,
 }
 
 /// Why an attempt was made.

@@ -105,6 +105,13 @@ impl ResponseWriter {
         Self { marks, ..self }
     }
 
+    /// The same as long as nobody serves the call for certain.
+    pub(crate) fn unserved(&self) -> Self {
+        let mut writer = self.clone();
+        writer.marks.served_by = None;
+        writer
+    }
+
     /// The same for a body of unknown length: without chunks, only the end of the connection ends it.
     pub(crate) fn for_stream(mut self) -> Self {
         self.keep_alive &= self.chunks;

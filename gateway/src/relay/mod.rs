@@ -3,11 +3,13 @@
 mod head;
 pub(crate) mod passage;
 mod replay;
+mod source;
 pub(crate) mod stream;
 pub(crate) mod unary;
 
 pub(crate) use head::{Header, Marks, ResponseWriter};
 pub(crate) use replay::Replay;
+pub(crate) use source::Source;
 
 use crate::rejection::Rejection;
 use crate::upstream::failure::Failure;

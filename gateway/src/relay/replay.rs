@@ -1,6 +1,7 @@
 //! What another attempt needs of a request. [ring]
 
 use config_sync::snapshot::Snapshot;
+use monoio::time::Instant;
 
 use crate::bridge::memory::Share;
 use crate::worker::buffers::Buffers;
@@ -21,6 +22,9 @@ pub(crate) struct Replay {
     call: Option<(LocalSnapshot, Box<[u8]>)>,
     /// What covers the two.
     share: Share,
+    /// When the client got the head of an event stream, if it did before an attempt was settled on: no
+    /// other attempt sends one, and what fails is told in band.
+    pub head_at: Option<Instant>,
 }
 
 impl Replay {
@@ -30,6 +34,7 @@ impl Replay {
             request: buffers.take(),
             call: None,
             share,
+            head_at: None,
         }
     }
 

@@ -4,7 +4,6 @@
 //! most `EVENT_BYTES_MAX`, and one write buffer. A client that reads slowly holds up the write, and
 //! with it the next read: back-pressure is the socket.
 
-use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
@@ -13,13 +12,13 @@ use std::time::Duration;
 
 use monoio::time::Instant;
 
+use super::source::Source;
 use super::{Replay, ResponseWriter, Stop};
 use crate::http::h1::write;
-use crate::http::sse::{EVENT_BYTES_MAX, EventScanner, SseError};
 use crate::listener::client::{Client, HungUp};
 use crate::provider::{Seen, StreamReader};
 use crate::rejection::Rejection;
-use crate::upstream::attempt::Reply;
+use crate::route::Window;
 use crate::upstream::clocks::Clocks;
 use crate::upstream::failure::Failure;
 use crate::worker::Worker;
@@ -32,7 +31,8 @@ const TURN_BYTES: usize = 64 * 1024;
 /// How long the end of the body may lag behind the last event of a stream. An upstream that leaves
 /// it out loses its connection, not the client's time.
 const DONE_GRACE: Duration = Duration::from_secs(1);
-const TOO_LONG: Cow<'static, str> = Cow::Borrowed("an event is longer than the bound");
+/// Most of what is held back.
+const HELD_BYTES_MAX: usize = 64 * 1024;
 
 /// What a stream was worth, for the record.
 #[derive(Debug, Default)]
@@ -41,6 +41,8 @@ pub(crate) struct Tally {
     pub head_at: Option<Instant>,
     /// When the first content event was sent.
     pub first_content_at: Option<Instant>,
+    /// When the upstream sent it.
+    pub said_at: Option<Instant>,
     /// Events sent.
     pub events: u32,
     /// Bytes sent, head and framing included.
@@ -49,10 +51,11 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Notes an event; `sent` where the client gets any of it.
-    fn saw(&mut self, seen: Seen, sent: bool, worker: &Worker) {
+    pub(super) fn saw(&mut self, seen: Seen, sent: bool, worker: &Worker) {
         self.events += u32::from(sent && seen != Seen::Comment);
-        if seen == Seen::Content && self.first_content_at.is_none() {
-            self.first_content_at = Some(worker.now());
+        if seen == Seen::Content && self.said_at.is_none() {
+            self.said_at = Some(worker.now());
+            self.first_content_at = self.said_at;
         }
     }
 }
@@ -68,31 +71,15 @@ pub(crate) struct Relay<'a> {
     pub clocks: &'a Clocks,
     /// When the attempt began: the total clock runs from here.
     pub started: Instant,
+    /// Of a caller who has the head already, when it got that.
     pub tally: &'a mut Tally,
     /// What another attempt needs, while another one may follow.
     pub replay: &'a mut Replay,
-    /// What came before the model said anything: it is sent with the first content, so that until
-    /// then the stream may fail over.
+    /// How long content is held back too; `None`: not at all.
+    pub window: Option<Window>,
+    /// What came before the model said anything, or enough: until it is sent the stream may fail
+    /// over. At most [`HELD_BYTES_MAX`].
     pub held: Vec<u8>,
-    /// Whether nothing more can come from the upstream.
-    pub upstream_ended: bool,
-}
-
-/// Most of what is held back.
-const HELD_BYTES_MAX: usize = 64 * 1024;
-
-/// Appends what has arrived of the body to `pending`.
-fn take_body(reply: &mut Reply, pending: &mut Vec<u8>) -> Result<(), Failure> {
-    while !reply.body.is_done() {
-        let arrived = reply.connection.bytes();
-        let piece = reply.body.next(arrived).map_err(Failure::MalformedBody)?;
-        if piece.consumed == 0 {
-            break;
-        }
-        pending.extend_from_slice(&arrived[piece.data]);
-        reply.connection.consume(piece.consumed);
-    }
-    Ok(())
 }
 
 /// What a wait ended with.
@@ -126,6 +113,8 @@ impl Clock {
 /// Deadlines of one wait.
 struct Due {
     comment: Option<Instant>,
+    /// When what is held back is sent.
+    window: Option<Instant>,
     silence: Option<(Instant, Duration)>,
     total: Option<(Instant, Duration)>,
 }
@@ -135,53 +124,53 @@ impl Relay<'_> {
     ///
     /// # Errors
     ///
-    /// [`Stop::Rejected`] before a byte was sent, [`Stop::Cut`] after the client was told in band.
-    pub(crate) async fn run(mut self, mut reply: Reply) -> Result<(), Stop> {
-        let ended = self.events(&mut reply).await;
+    /// [`Stop::Rejected`] before an event was sent, [`Stop::Cut`] after the client was told in band.
+    pub(crate) async fn run(mut self, mut source: Source) -> Result<(), Stop> {
+        let ended = self.events(&mut source).await;
         match ended {
             Ok(()) => {
-                if reply.body.is_done() && reply.head.keep_alive() {
-                    let now = self.worker.now();
-                    reply.connection.give_back(self.worker, now);
-                }
+                source.give_back(self.worker);
                 Ok(())
             }
             // The client has all of it: how the upstream's body ends concerns only the connection.
-            Err(Stop::Rejected(_)) if self.reader.is_done() && self.tally.head_at.is_some() => {
+            Err(Stop::Rejected(_)) if self.reader.is_done() && self.is_bound() => {
                 Ok(self.send(Vec::new(), true).await?)
             }
-            Err(Stop::Rejected(rejection)) if self.tally.head_at.is_some() => {
-                self.cut(rejection).await
-            }
+            Err(Stop::Rejected(rejection)) if self.is_bound() => self.cut(rejection).await,
             Err(stop) => {
                 // What was held back was never sent.
-                if self.tally.head_at.is_none() {
+                if !self.is_bound() {
                     self.tally.events = 0;
+                    self.tally.first_content_at = None;
                 }
                 Err(stop)
             }
         }
     }
 
-    async fn events(&mut self, reply: &mut Reply) -> Result<(), Stop> {
+    /// Whether the client has so much of this stream that no other can take its place.
+    fn is_bound(&self) -> bool {
+        self.tally.head_at.is_some() && !self.replay.is_there()
+    }
+
+    async fn events(&mut self, source: &mut Source) -> Result<(), Stop> {
         let heartbeat = self.worker.settings.keepalive_comment;
-        if self.head.is_some() || (heartbeat.is_none() && !self.clocks.withhold_head) {
+        let waits = self.clocks.withhold_head || self.window.is_some();
+        if self.head.is_some() || (heartbeat.is_none() && !waits) {
             self.send(Vec::new(), false).await?;
         }
-        let mut scanner = EventScanner::new(EVENT_BYTES_MAX);
-        let mut pending = Vec::new();
         let mut clock = Clock::starting(self.worker.now());
         let mut turn_bytes = 0;
         loop {
-            if self.forward(reply, &mut scanner, &mut pending).await? {
+            if self.forward(source).await? {
                 return Ok(());
             }
             loop {
                 let due = self.due(&clock, heartbeat);
-                match self.wait(reply, due.first()).await {
+                match self.wait(source, due.first()).await {
                     Wake::Read(Ok(0)) => {
                         clock.read(self.worker.tick());
-                        self.at_eof(reply)?;
+                        source.at_eof(&*self.reader)?;
                         break;
                     }
                     Wake::Read(Ok(count)) => {
@@ -191,7 +180,7 @@ impl Relay<'_> {
                     }
                     // What matters has arrived, and was sent.
                     Wake::Read(Err(_)) if self.reader.is_done() => {
-                        self.upstream_ended = true;
+                        source.end();
                         break;
                     }
                     Wake::Read(Err(error)) => return Err(Failure::Broken(error).into()),
@@ -201,17 +190,10 @@ impl Relay<'_> {
                     Wake::Due => {
                         let now = self.worker.tick();
                         if self.reader.is_done() {
-                            self.upstream_ended = true;
+                            source.end();
                             break;
                         }
-                        due.check(now)?;
-                        if due.comment.is_some_and(|at| now >= at) {
-                            let mut out = self.worker.buffers.take();
-                            out.extend_from_slice(COMMENT);
-                            self.send(out, false).await?;
-                            self.worker.shard().keep_alive();
-                            clock.sent = now;
-                        }
+                        self.at_due(&due, &mut clock, now).await?;
                     }
                 }
             }
@@ -222,30 +204,33 @@ impl Relay<'_> {
         }
     }
 
-    /// Sends on what has arrived; `true` once the stream is complete and sent.
-    async fn forward(
-        &mut self,
-        reply: &mut Reply,
-        scanner: &mut EventScanner,
-        pending: &mut Vec<u8>,
-    ) -> Result<bool, Stop> {
-        if pending.capacity() == 0 {
-            *pending = self.worker.buffers.take();
+    /// Does what was due at `now`.
+    async fn at_due(&mut self, due: &Due, clock: &mut Clock, now: Instant) -> Result<(), Stop> {
+        due.check(now)?;
+        if due.window.is_some_and(|at| now >= at) {
+            self.send(Vec::new(), false).await?;
         }
-        let taken = take_body(reply, pending);
-        let ended = reply.body.is_done() || self.upstream_ended;
+        if due.comment.is_some_and(|at| now >= at) {
+            if self.window.is_some() && !self.is_bound() {
+                self.comment_unbound().await?;
+            } else {
+                let mut out = self.worker.buffers.take();
+                out.extend_from_slice(COMMENT);
+                self.send(out, false).await?;
+            }
+            self.worker.shard().keep_alive();
+            clock.sent = now;
+        }
+        Ok(())
+    }
+
+    /// Sends on what has arrived; `true` once the stream is complete and sent.
+    async fn forward(&mut self, source: &mut Source) -> Result<bool, Stop> {
         let mut out = self.worker.buffers.take();
         // In its steady state a stream writes events straight into the chunk they travel in.
-        let chunk = (self.tally.head_at.is_some() && self.writer.chunks)
-            .then(|| write::chunk_open(&mut out));
-        let mut translated = self.translate(ended, scanner, pending, &mut out);
-        if pending.is_empty() {
-            self.worker.buffers.give(std::mem::take(pending));
-        }
-        if ended && translated.is_ok() {
-            translated = self.reader.finish(&mut out);
-        }
-        let complete = ended && translated.is_ok();
+        let chunk = (self.is_bound() && self.writer.chunks).then(|| write::chunk_open(&mut out));
+        let translated = source.translate(self.worker, self.reader, self.tally, &mut out);
+        let complete = matches!(translated, Ok(true));
         // What came before a failure was good: it is sent before the failure is told.
         if let Some(mark) = chunk {
             write::chunk_close(&mut out, mark);
@@ -256,51 +241,42 @@ impl Relay<'_> {
                 self.send_framed(&out).await?;
             }
             self.worker.buffers.give(out);
-        } else if !complete && self.holds_back(&out) {
+        } else if !complete && self.holds_back(&out, translated.is_err()) {
             self.held.extend_from_slice(&out);
             self.worker.buffers.give(out);
         } else {
             self.send(out, complete).await?;
         }
-        translated?;
-        taken?;
-        Ok(complete)
+        Ok(translated?)
     }
 
-    /// Turns the complete events of `pending` into what the client gets; with `last`, what follows
-    /// them too, because the stream's end closes its last event.
-    fn translate(
-        &mut self,
-        last: bool,
-        scanner: &mut EventScanner,
-        pending: &mut Vec<u8>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Rejection> {
-        let mut start = 0;
-        let result = loop {
-            let end = match scanner.next_event(&pending[start..]) {
-                Ok(Some(length)) => start + length,
-                Ok(None) if last && start < pending.len() => pending.len(),
-                Ok(None) => break Ok(()),
-                Err(SseError::TooLong) => break Err(Rejection::Decode { detail: TOO_LONG }),
-            };
-            let before = out.len();
-            match self.reader.event(&pending[start..end], out) {
-                Ok(seen) => self.tally.saw(seen, out.len() > before, self.worker),
-                Err(rejection) => break Err(rejection),
-            }
-            start = end;
+    /// Whether `out`, the first of the stream, may wait for what follows; `failed`: for another
+    /// target's.
+    fn holds_back(&mut self, out: &[u8], failed: bool) -> bool {
+        let Some(window) = &mut self.window else {
+            return out.is_empty() || self.waits_for_content(out);
         };
-        pending.drain(..start);
-        result
+        if out.is_empty() && self.held.is_empty() {
+            return true;
+        }
+        if !self.replay.is_there() || self.reader.is_done() {
+            return false;
+        }
+        if failed {
+            return true;
+        }
+        let since = self.worker.now().saturating_duration_since(self.started);
+        let has_content = self.tally.said_at.is_some();
+        if has_content {
+            window.saw(true, self.reader.usage().completion, since);
+        }
+        window.is_open() && self.held.len() + out.len() <= HELD_BYTES_MAX
     }
 
-    /// Whether `out`, the first of the stream, may wait for what follows.
-    fn holds_back(&self, out: &[u8]) -> bool {
-        out.is_empty()
-            || (self.replay.is_there()
-                && self.tally.first_content_at.is_none()
-                && self.held.len() + out.len() <= HELD_BYTES_MAX)
+    fn waits_for_content(&self, out: &[u8]) -> bool {
+        self.replay.is_there()
+            && self.tally.said_at.is_none()
+            && self.held.len() + out.len() <= HELD_BYTES_MAX
     }
 
     /// Sends `payload` as one chunk, after the head if that is still due; with `last`, the end of
@@ -331,15 +307,44 @@ impl Relay<'_> {
         self.client.send(bytes).await
     }
 
+    /// Appends the head, where the client does not have it. From here on no other stream can take this
+    /// one's place.
     fn head_once(&mut self, out: &mut Vec<u8>) {
+        if self.is_bound() {
+            return;
+        }
+        let now = self.worker.now();
         if self.tally.head_at.is_none() {
             match self.head {
                 Some(head) => out.extend_from_slice(head),
                 None => self.writer.stream_head(self.worker, out),
             }
-            self.tally.head_at = Some(self.worker.now());
-            self.replay.give_up(&self.worker.buffers);
+            self.tally.head_at = Some(now);
         }
+        if self.tally.first_content_at.is_some() {
+            self.tally.first_content_at = Some(now);
+        }
+        self.replay.give_up(&self.worker.buffers);
+    }
+
+    /// Sends a comment, after the head if that is still due, and stays free to give the stream up for
+    /// another target's: so the head does not say who serves.
+    async fn comment_unbound(&mut self) -> Result<(), HungUp> {
+        let mut out = self.worker.buffers.take();
+        if self.tally.head_at.is_none() {
+            let writer = self.writer.unserved();
+            writer.stream_head(self.worker, &mut out);
+            self.tally.head_at = Some(self.worker.now());
+            self.replay.head_at = self.tally.head_at;
+        }
+        if self.writer.chunks {
+            write::chunk(&mut out, COMMENT);
+        } else {
+            out.extend_from_slice(COMMENT);
+        }
+        let sent = self.send_framed(&out).await;
+        self.worker.buffers.give(out);
+        sent
     }
 
     /// Tells the client in band that the stream failed, and that no more will come.
@@ -349,16 +354,6 @@ impl Relay<'_> {
             .cut(&rejection, &self.writer.request_id, &mut frame);
         self.send(frame, true).await?;
         Err(Stop::Cut(rejection))
-    }
-
-    /// The upstream closed the connection: the end of a body without a length, or of a stream whose
-    /// last event has come; else a failure.
-    fn at_eof(&mut self, reply: &mut Reply) -> Result<(), Rejection> {
-        self.upstream_ended = true;
-        match reply.body.at_eof() {
-            Err(_) if !self.reader.is_done() => Err(Rejection::StreamAborted),
-            _ => Ok(()),
-        }
     }
 
     fn due(&self, clock: &Clock, heartbeat: Option<Duration>) -> Due {
@@ -376,15 +371,22 @@ impl Relay<'_> {
             comment: heartbeat
                 .filter(|_| !withheld && !self.reader.is_done())
                 .map(|every| clock.sent.max(clock.read) + every),
+            window: self.window_closes(),
             silence: silence.map(|limit| (quiet_since + limit, limit)),
             total: self.clocks.total.map(|limit| (self.started + limit, limit)),
         }
     }
 
+    /// When what is held back is sent, if nothing else comes before.
+    fn window_closes(&self) -> Option<Instant> {
+        let window = self.window.as_ref().filter(|_| !self.is_bound())?;
+        window.closes_at().map(|since| self.started + since)
+    }
+
     /// Waits for upstream bytes, the client's hang-up or `deadline`. Loses nothing: what is dropped
     /// here is the asking, and the wait itself stays with its connection.
-    async fn wait(&mut self, reply: &mut Reply, deadline: Option<Instant>) -> Wake {
-        let mut fill = pin!(reply.connection.fill(self.worker));
+    async fn wait(&mut self, source: &mut Source, deadline: Option<Instant>) -> Wake {
+        let mut fill = pin!(source.fill(self.worker));
         poll_fn(|cx| {
             if let Poll::Ready(read) = fill.as_mut().poll(cx) {
                 return Poll::Ready(Wake::Read(read));
@@ -404,7 +406,7 @@ impl Due {
             .into_iter()
             .flatten()
             .map(|(at, _)| at);
-        clocks.chain(self.comment).min()
+        clocks.chain(self.comment).chain(self.window).min()
     }
 
     fn check(&self, now: Instant) -> Result<(), Failure> {

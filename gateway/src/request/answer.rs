@@ -11,14 +11,15 @@ use super::context::Context;
 use super::job::{Attempt, Job};
 use crate::bridge::domain::{BodyLimitOutcome, Overload};
 use crate::bridge::memory::Share;
-use crate::dialect::{Dialect, messages};
+use crate::dialect::{Dialect, messages, responses};
 use crate::endpoint::{Call, models};
-use crate::http::h1::{Method, RequestHead, Version};
-use crate::listener::client::{Client, Lingered};
+use crate::http::h1::{Method, RequestHead, Version, write};
+use crate::listener::client::{Client, HungUp, Lingered};
 use crate::rejection::Rejection;
 use crate::relay::stream::{Relay, Tally};
 use crate::relay::unary::{self, Excess};
-use crate::relay::{Header, Marks, Replay, ResponseWriter, Stop};
+use crate::relay::{Header, Marks, Replay, ResponseWriter, Source, Stop};
+use crate::route::Window;
 use crate::short_text::ShortText;
 use crate::upstream::attempt::Reply;
 use crate::upstream::clocks::Clocks;
@@ -46,7 +47,10 @@ pub(super) async fn relay_stream(
         .with(job.marks(&attempt.route))
         .for_stream();
     let mut reader = attempt.exchange.stream(&job.call, &attempt.route);
-    let mut tally = Tally::default();
+    let mut tally = Tally {
+        head_at: replay.head_at,
+        ..Tally::default()
+    };
     let relay = Relay {
         worker: &worker,
         client,
@@ -56,12 +60,15 @@ pub(super) async fn relay_stream(
         clocks: &attempt.clocks,
         started: ctx.started,
         tally: &mut tally,
+        window: attempt.hold_back.map(Window::new),
         replay,
         held: Vec::new(),
-        upstream_ended: false,
     };
-    let relayed = Box::pin(relay.run(reply)).await;
+    let relayed = Box::pin(relay.run(Source::new(reply))).await;
     ctx.sent(&tally);
+    if matches!(relayed, Err(Stop::Rejected(_))) && tally.said_at.is_some() {
+        attempt.discarded_tokens = Some(reader.usage().completion);
+    }
     let record = ctx.record();
     record.status = 200;
     record.usage = reader.usage();
@@ -233,6 +240,36 @@ pub(super) async fn reject(
         worker.shard().body_limit(endpoint, outcome);
     }
     sent.is_ok() && writer.keep_alive
+}
+
+/// Tells a client who has the head of an event stream, and no event, that none will come.
+pub(super) async fn cut_begun(
+    ctx: &mut Context,
+    (head, client): (&RequestHead, &mut Client),
+    rejection: Rejection,
+) -> Stop {
+    let worker = Rc::clone(&ctx.worker);
+    let id = ctx.record().request_id.clone();
+    let chunks = writer(&worker, head, client, &id).chunks;
+    let (mut event, mut out) = (worker.buffers.take(), worker.buffers.take());
+    match ctx.dialect {
+        Dialect::Responses => responses::error_event(&rejection, &id, 0, &mut event),
+        dialect => rejection.write_stream_error(dialect, &id, &mut event),
+    }
+    if chunks {
+        write::chunk(&mut out, &event);
+        write::last_chunk(&mut out);
+    } else {
+        out.extend_from_slice(&event);
+    }
+    let sent = client.send(&out).await;
+    ctx.record().bytes_out += out.len() as u64;
+    worker.buffers.give(event);
+    worker.buffers.give(out);
+    match sent {
+        Ok(()) => Stop::Cut(rejection),
+        Err(HungUp) => Stop::HungUp,
+    }
 }
 
 /// Appends a whole answer with the rejection's envelope.

@@ -8,9 +8,10 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use config_sync::model::routing::HoldBack;
 use monoio::time::Instant;
 
-use super::answer::{relay_stream, relay_whole};
+use super::answer::{cut_begun, relay_stream, relay_whole};
 use super::context::Context;
 use super::job::{Attempt, Job, at_next_target, at_same_target};
 use super::tried;
@@ -46,11 +47,27 @@ pub(super) async fn run(
     replay: &mut Replay,
     (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
+    match try_all(ctx, job, first, replay, (head, client)).await {
+        Err(Stop::Rejected(failure)) if replay.head_at.is_some() => {
+            Err(cut_begun(ctx, (head, client), failure).await)
+        }
+        outcome => outcome,
+    }
+}
+
+async fn try_all(
+    ctx: &mut Context,
+    job: &mut Job,
+    first: Attempt,
+    replay: &mut Replay,
+    (head, client): (&RequestHead, &mut Client),
+) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
     worker.retries.earn();
     let mut attempt = first;
     let mut tries = 1;
     loop {
+        attempt.hold_back = hold_back(job, &attempt, tries, &worker);
         let outcome = once(ctx, job, &mut attempt, replay, (head, client)).await;
         job.health(&worker, &attempt, &outcome);
         tried::note(ctx, job, &attempt, &outcome, tries);
@@ -80,20 +97,33 @@ pub(super) async fn run(
             rest(client, ready).await?;
             attempt = at_same_target(replay, ctx, (job, attempt), head, failure)?;
         }
+        ctx.forget_answer();
     }
+}
+
+/// How much of a stream is held back during the `tries`th try of a target: nothing where no other
+/// attempt could follow.
+fn hold_back(job: &Job, attempt: &Attempt, tries: u32, worker: &Worker) -> Option<HoldBack> {
+    let hold_back = job.candidates.group()?.routing()?.hold_back?;
+    let broken = rules(job, attempt, worker).after(
+        &Rejection::StreamAborted,
+        tries,
+        job.candidates.has_next(),
+    );
+    (job.call.stream && broken != Next::Stop).then_some(hold_back)
+}
+
+fn rules<'j>(job: &'j Job, attempt: &Attempt, worker: &Worker) -> Rules<'j> {
+    let group = job.candidates.group();
+    let routing = group.and_then(|group| group.routing());
+    let default = worker.settings.upstream.retries;
+    Rules::of(&attempt.route.target, routing, default)
 }
 
 /// What follows `failure`, the last of `tries` tries of a target.
 fn next(job: &Job, attempt: &Attempt, failure: &Rejection, tries: u32, worker: &Worker) -> Next {
-    let group = job.candidates.group();
-    let routing = group.and_then(|group| group.routing());
-    let rules = Rules::of(
-        &attempt.route.target,
-        routing,
-        worker.settings.upstream.retries,
-    );
     let has_next = job.candidates.has_next();
-    match rules.after(failure, tries, has_next) {
+    match rules(job, attempt, worker).after(failure, tries, has_next) {
         Next::SameTarget(pause) if worker.retries.spend() => {
             let jitter_ms = worker.ids.next() % (JITTER_MAX.as_millis() as u64 + 1);
             Next::SameTarget(pause + Duration::from_millis(jitter_ms))
@@ -123,7 +153,13 @@ async fn once(
     let reply = sent?;
     attempt.answered = Some(ctx.worker.now());
     if job.call.stream && is_event_stream(&reply) {
+        if !replay.is_there() {
+            attempt.hold_back = None;
+        }
         relay_stream(ctx, job, attempt, (replay, reply), (head, client)).await
+    } else if replay.head_at.is_some() {
+        let detail = "a document in answer to a request for a stream".into();
+        Err(Rejection::Decode { detail }.into())
     } else {
         relay_whole(ctx, job, attempt, reply, (head, client)).await
     }

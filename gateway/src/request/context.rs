@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use monoio::time::Instant;
 
-use crate::bridge::record::{End, LimitHit, RequestRecord};
+use crate::bridge::record::{End, LimitHit, RequestRecord, Usage};
 use crate::dialect::Dialect;
 use crate::http::h1::RequestHead;
 use crate::rejection::{Rejection, Side};
@@ -109,6 +109,15 @@ impl Context {
         record.events = tally.events;
         record.bytes_out += tally.bytes_out;
         self.worker.shard().events(u64::from(tally.events));
+    }
+
+    /// The attempt so far failed and others follow: nothing that it said of its answer stands.
+    pub(crate) fn forget_answer(&mut self) {
+        let record = self.record();
+        record.usage = Usage::default();
+        record.cost_micro_usd = 0;
+        record.provider_request_id = None;
+        record.finish_reason = None;
     }
 
     /// Notes a refusal or failure with its cause.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config_sync::model::ApiKey;
+use config_sync::model::routing::HoldBack;
 use config_sync::snapshot::Snapshot;
 use monoio::time::Instant;
 
@@ -107,6 +108,11 @@ pub(crate) struct Attempt {
     pub(super) answered: Option<Instant>,
     /// When the whole request must have ended, attempts together.
     pub(super) deadline: Option<Instant>,
+    /// How much of its stream is held back; `None`: nothing beyond the first content.
+    pub(super) hold_back: Option<HoldBack>,
+    /// Tokens that were held back and never sent, because the stream failed; `None` where there were
+    /// none.
+    pub(super) discarded_tokens: Option<u64>,
     /// Where loads are looked at.
     _in_flight: Option<InFlight>,
 }
@@ -256,6 +262,8 @@ impl Job {
             started: now,
             answered: None,
             deadline,
+            hold_back: None,
+            discarded_tokens: None,
             _in_flight: in_flight,
             route,
         }

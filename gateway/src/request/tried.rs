@@ -49,6 +49,7 @@ pub(super) fn note(
         error_class: failure.map(class_of),
         spent_us: Some(u64::try_from(spent.as_micros()).unwrap_or(u64::MAX)),
         upstream_request_id: ctx.record().upstream_request_id.clone(),
+        discarded_tokens: attempt.discarded_tokens,
     };
     list(ctx, tried);
 }
@@ -76,6 +77,7 @@ pub(super) fn passed_over(
         error_class: Some(error_class),
         spent_us: None,
         upstream_request_id: None,
+        discarded_tokens: None,
     };
     list(ctx, tried);
 }

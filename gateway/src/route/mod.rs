@@ -7,6 +7,7 @@ mod rows;
 pub mod select;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::net::IpAddr;
 
@@ -29,6 +30,7 @@ pub use candidates::Candidates;
 pub use group::Group;
 pub use retry::{JITTER_MAX, Next, RetryBudget, Rules};
 pub use rows::{Row, Rows};
+pub use window::Window;
 
 pub(crate) const VIRTUAL: &str = "this kind of model is not served by this version";
 pub(crate) const NO_PROVIDER_KEY: &str = "the provider key of this model does not exist";

@@ -1,6 +1,6 @@
 //! Groups: which target serves, what is tried after a failure, and which target is left alone.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 use serde_json::{Value, json};
 
@@ -8,13 +8,13 @@ use crate::on_both_engines;
 use crate::support::gateway::{chat, post};
 use crate::support::{Engine, Gateway, Raw, Response, Setup, mock};
 
-const CHAT: &str = "/v1/chat/completions";
-const MESSAGES: &str = "/v1/messages";
-const RESPONSES: &str = "/v1/responses";
-const ENDPOINTS: [&str; 3] = [CHAT, MESSAGES, RESPONSES];
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+pub(crate) const MESSAGES: &str = "/v1/messages";
+pub(crate) const RESPONSES: &str = "/v1/responses";
+pub(crate) const ENDPOINTS: [&str; 3] = [CHAT, MESSAGES, RESPONSES];
 
 /// A body that asks `model` for a short answer.
-fn ask(endpoint: &str, model: &str, stream: bool) -> Value {
+pub(crate) fn ask(endpoint: &str, model: &str, stream: bool) -> Value {
     match endpoint {
         MESSAGES => json!({"model": model, "stream": stream, "max_tokens": 9,
             "messages": [{"role": "user", "content": "Hello"}]}),
@@ -24,17 +24,22 @@ fn ask(endpoint: &str, model: &str, stream: bool) -> Value {
 }
 
 /// A model called `name` that does what `script` says; `key` is its provider key.
-fn target(name: &str, script: &str, key: &str) -> Value {
+pub(crate) fn target(name: &str, script: &str, key: &str) -> Value {
     json!({"display_name": name, "provider": "openai", "model_name": script, "provider_key": key})
 }
 
 /// A gateway with the group `team` of the direct models `targets`, in this order.
-fn gateway(engine: Engine, targets: &[Value], routing: &Value) -> Gateway {
+pub(crate) fn gateway(engine: Engine, targets: &[Value], routing: &Value) -> Gateway {
+    setup(engine, mock(), targets, routing).start()
+}
+
+/// The same before it is started, with the upstream at `mock`.
+pub(crate) fn setup(engine: Engine, mock: SocketAddr, targets: &[Value], routing: &Value) -> Setup {
     // Nobody listens there, and nobody will: the port is taken.
     let dead = TcpListener::bind("127.0.0.1:0").unwrap();
     let dead_addr = dead.local_addr().unwrap();
     drop(dead);
-    let setup = Setup::new(engine, mock()).resources(|file| {
+    crate::protocols::setup(engine, mock).resources(|file| {
         let keys = file["provider_keys"].as_array_mut().unwrap();
         keys.push(
             json!({"display_name": "dead", "provider": "openai", "adapter": "openai",
@@ -52,12 +57,11 @@ fn gateway(engine: Engine, targets: &[Value], routing: &Value) -> Gateway {
         }
         models.push(json!({"display_name": "team", "routing": routing}));
         file["api_keys"][0]["allowed_models"] = json!(["*"]);
-    });
-    setup.start()
+    })
 }
 
 /// One answer, and what its access line says: attempts, fallbacks and target.
-fn asked(
+pub(crate) fn asked(
     gateway: &Gateway,
     endpoint: &str,
     body: &Value,
@@ -82,7 +86,7 @@ fn asked(
     (response, told)
 }
 
-fn uuid() -> u64 {
+pub(crate) fn uuid() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -180,6 +180,9 @@ fn attempts(tried: &[Tried], out: &mut Vec<u8>) {
         }
         let id = one.upstream_request_id.as_deref();
         optional(out, member!("upstream_request_id"), id);
+        if let Some(tokens) = one.discarded_tokens {
+            number(out, member!("discarded_tokens"), tokens);
+        }
         out.push(b'}');
     }
     out.push(b']');

@@ -89,6 +89,7 @@ families! {
     DEPLOYMENT_STATE Gauge "deployment_state" ["provider, model, upstream_model, provider_key_id"] "0: healthy; 1: degraded, four failures in a row; 2: down, eight, or its last background check failed.";
     FALLBACKS_SERVED Counter "routing_successful_fallbacks_total" ["model, fallback_model"] "Requests served on a target other than the first.";
     FALLBACKS_FAILED Counter "routing_failed_fallbacks_total" ["model, fallback_model"] "Requests that failed on a target other than the first.";
+    RESCUED Counter "routing_rescued_streams_total" ["model, failed_model"] "Streams served by another target after one had failed within its hold-back window.";
     LIMITED Counter "ratelimit_rejections_total" ["scope, layer, policy_id"] "Requests that a limit refused.";
     AUTH Counter "auth_decisions_total" ["method, result, reason"] "Decisions of authentication.";
     USAGE_EVENTS Counter "usage_events_emitted_total" ["handler, status_code, inbound_protocol, model, provider_key_id, provider_key_name"] "Usage events.";

@@ -13,6 +13,7 @@ use crate::cold::watchdog::unix_ms;
 /// Appends them.
 pub(super) fn render(workers: &[WorkerView], out: &mut Vec<u8>) {
     let (mut limited, mut fallbacks) = (BTreeMap::new(), BTreeMap::new());
+    let mut rescued = BTreeMap::new();
     for worker in workers {
         let counts = worker.counters.rare.read();
         for (key, count) in &counts.limited {
@@ -22,6 +23,9 @@ pub(super) fn render(workers: &[WorkerView], out: &mut Vec<u8>) {
             let sum: &mut [u64; 2] = fallbacks.entry(key.clone()).or_default();
             sum[0] += served;
             sum[1] += failed;
+        }
+        for (key, count) in &counts.rescued {
+            *rescued.entry(key.clone()).or_insert(0) += count;
         }
     }
     header(out, &f::LIMITED);
@@ -42,6 +46,11 @@ pub(super) fn render(workers: &[WorkerView], out: &mut Vec<u8>) {
             let labels = labels([("model", &**model), ("fallback_model", target)]);
             sample(out, family, &labels, signed(counts[place]));
         }
+    }
+    header(out, &f::RESCUED);
+    for ((model, failed), count) in &rescued {
+        let labels = labels([("model", &**model), ("failed_model", failed)]);
+        sample(out, &f::RESCUED, &labels, signed(*count));
     }
 }
 

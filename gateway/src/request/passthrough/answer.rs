@@ -6,10 +6,9 @@ use crate::http::h1::RequestHead;
 use crate::listener::client::Client;
 use crate::passthrough::{EventWitness, OBSERVED_BYTES_MAX, Understood, whole_usage};
 use crate::provider::StreamReader;
-use crate::relay::Replay;
-use crate::relay::Stop;
 use crate::relay::passage::{Framing, Passage, write_head};
 use crate::relay::stream::{Relay, Tally};
+use crate::relay::{Replay, Source, Stop};
 use crate::request::answer::writer;
 use crate::request::attempts::is_event_stream;
 use crate::request::context::Context;
@@ -92,10 +91,10 @@ async fn relay_events(
         started: ctx.started,
         tally: &mut tally,
         replay: &mut Replay::default(),
+        window: None,
         held: Vec::new(),
-        upstream_ended: false,
     };
-    let relayed = Box::pin(relay.run(reply)).await;
+    let relayed = Box::pin(relay.run(Source::new(reply))).await;
     worker.buffers.give(response_head);
     ctx.sent(&tally);
     let record = ctx.record();

@@ -85,6 +85,7 @@ fn attempts_are_listed_in_their_order_each_with_what_is_known_of_it() {
         error_class,
         spent_us,
         upstream_request_id: None,
+        discarded_tokens: None,
     };
     let record = RequestRecord {
         group: Some("team".into()),
@@ -95,6 +96,7 @@ fn attempts_are_listed_in_their_order_each_with_what_is_known_of_it() {
             tried(AttemptKind::Initial, 429, Some("rate_limit_exceeded"), None),
             Tried {
                 upstream_request_id: Some("up-1".into()),
+                discarded_tokens: Some(0),
                 ..tried(
                     AttemptKind::Fallback,
                     503,
@@ -120,6 +122,7 @@ fn attempts_are_listed_in_their_order_each_with_what_is_known_of_it() {
     want[1]["error_class"] = json!("upstream_status");
     want[1]["upstream_latency_ms"] = json!(1.5);
     want[1]["upstream_request_id"] = json!("up-1");
+    want[1]["discarded_tokens"] = json!(0);
     want[2]["upstream_latency_ms"] = json!(7);
     assert_eq!(parsed(&record)["attempt_list"], json!(want));
     assert_eq!(line(&record).matches("served_by_model").count(), 1);
