@@ -8,7 +8,9 @@ use std::sync::Arc;
 use super::{field, header};
 use crate::tree::{Fields, Unknown};
 
-pub use streams::{HOLD_BACK_MS_MAX, HOLD_BACK_TOKENS_MAX, HoldBack};
+pub use streams::{
+    HEDGE_MS_MAX, HOLD_BACK_MS_MAX, HOLD_BACK_TOKENS_MAX, Hedge, HedgeAfter, HoldBack,
+};
 
 /// Where the key of a consistent hash is looked for first, unless a group says otherwise.
 const DEFAULT_HASH_HEADER: &str = "x-sluice-routing-key";
@@ -35,6 +37,8 @@ pub struct Routing {
     pub when_all_unavailable: WhenAllUnavailable,
     /// How much of a stream is held back beyond its first content; `None`: nothing.
     pub hold_back: Option<HoldBack>,
+    /// When a stream is asked of a second target too; `None`: never.
+    pub hedge: Option<Hedge>,
 }
 
 /// One target of a group.
@@ -148,6 +152,7 @@ impl Routing {
                 .take_choice("when_all_unavailable", &availability)
                 .unwrap_or_default(),
             hold_back: HoldBack::read(&fields),
+            hedge: Hedge::read(&fields),
         };
         fields.finish();
         routing

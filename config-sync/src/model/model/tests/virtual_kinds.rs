@@ -1,6 +1,8 @@
 use super::*;
 use crate::model::ensemble::{Ensemble, Judge, PanelMember};
-use crate::model::routing::{HashSource, HoldBack, Routing, Strategy, Target, WhenAllUnavailable};
+use crate::model::routing::{
+    HashSource, Hedge, HedgeAfter, HoldBack, Routing, Strategy, Target, WhenAllUnavailable,
+};
 use crate::model::semantic::{OnEmbeddingFailure, Semantic, SemanticRoute};
 use crate::tree::ProblemKind;
 
@@ -101,6 +103,7 @@ fn the_examples_of_the_format_are_read() {
         fallback_on_statuses: Vec::new(),
         when_all_unavailable: WhenAllUnavailable::Fail,
         hold_back: None,
+        hedge: None,
     };
     assert_eq!(chat, ModelKind::Routing(Box::new(want)));
 
@@ -465,6 +468,26 @@ fn mistakes_in_a_group_are_named() {
             "routing.hold_back",
             "routing.hold_back",
         ),
+        (
+            routing(&json!({"hedge": {"after": 0, "max_percent": 101, "novel": 1}})),
+            "routing.hedge.after routing.hedge.max_percent routing.hedge.novel",
+            "routing.hedge.after routing.hedge.max_percent",
+        ),
+        (
+            routing(&json!({"hedge": {"after": "p50", "max_percent": 0}})),
+            "routing.hedge.after routing.hedge.max_percent",
+            "routing.hedge.max_percent",
+        ),
+        (
+            routing(&json!({"hedge": {"after": true}})),
+            "routing.hedge.after",
+            "routing.hedge.after",
+        ),
+        (
+            routing(&json!({"hedge": []})),
+            "routing.hedge",
+            "routing.hedge",
+        ),
     ]);
 }
 
@@ -488,6 +511,25 @@ fn what_a_group_does_for_its_streams_is_off_unless_asked_for_and_has_defaults() 
             unreachable!()
         };
         assert_eq!(found.hold_back, hold_back, "{extra}");
+    }
+    let hedge = |after, max_percent| Some(Hedge { after, max_percent });
+    let cases = [
+        (json!({}), None),
+        (json!({"hedge": {}}), hedge(HedgeAfter::P95, 5)),
+        (
+            json!({"hedge": {"after": "p95", "max_percent": 100}}),
+            hedge(HedgeAfter::P95, 100),
+        ),
+        (
+            json!({"hedge": {"after": 600_000, "max_percent": 1}}),
+            hedge(HedgeAfter::Ms(600_000), 1),
+        ),
+    ];
+    for (extra, hedge) in cases {
+        let ModelKind::Routing(found) = kind_of(&routing(&extra)) else {
+            unreachable!()
+        };
+        assert_eq!(found.hedge, hedge, "{extra}");
     }
 }
 
