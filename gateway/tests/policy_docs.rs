@@ -14,7 +14,7 @@ use config_sync::source::load_file;
 use gateway::bridge::health::{Failure, FailureClass, HealthTable, InFlight};
 use gateway::http::h1::{self, Limits, RequestHead};
 use gateway::limit::{Buckets, Claim, Dimension, Permit, Policies};
-use gateway::route::{Asking, Rows, Window};
+use gateway::route::{Asking, Hedging, Rows, Window};
 
 /// An example: its settings, and the rows of its table.
 struct Example {
@@ -195,6 +195,47 @@ fn happen(
             in_flight.extend((0..count).map(|_: u32| InFlight::enter(&target)));
         }
         _ => panic!("what is {what}?"),
+    }
+}
+
+#[test]
+fn the_examples_of_hedging_are_true() {
+    for example in examples(&page("routing.md"), "hedges", 2) {
+        let snapshot = team(&example.yaml);
+        let group = snapshot.resolve("team").unwrap().model;
+        let ModelKind::Routing(routing) = &group.kind else {
+            panic!("no group: {}", example.yaml)
+        };
+        let hedging = Hedging::new(routing.hedge.unwrap(), routing.targets.len());
+        for row in &example.rows {
+            let [what, want] = &row[..] else {
+                panic!("{row:?}")
+            };
+            let words: Vec<&str> = what.split(' ').collect();
+            let [
+                count,
+                "stream" | "streams",
+                "of",
+                "a",
+                "take" | "takes",
+                ms,
+                "ms",
+            ] = words[..]
+            else {
+                panic!("what is {what}?")
+            };
+            let time = Duration::from_millis(ms.parse().unwrap());
+            for _ in 0..count.parse().unwrap() {
+                hedging.earn();
+                let delay = hedging.delay(0).filter(|delay| *delay < time);
+                let got = match delay.filter(|_| hedging.spend()) {
+                    Some(delay) => format!("after {} ms", delay.as_millis()),
+                    None => "no".to_owned(),
+                };
+                assert_eq!(got, *want, "{what} in\n{}", example.yaml);
+                hedging.sample(0, time);
+            }
+        }
     }
 }
 

@@ -25,9 +25,27 @@ pub struct RareCounts {
     /// Streams served after another target's had failed with content that was held back: by group and
     /// the target that failed.
     pub rescued: BTreeMap<(Arc<str>, Arc<str>), u64>,
+    /// What came of streams that were slow, by group and [`HedgeEvent`].
+    pub hedges: BTreeMap<Arc<str>, [u64; HedgeEvent::ALL.len()]>,
     /// Attempts that others followed, each a usage event without tokens: by endpoint, protocol, status
     /// class and target; `None` for those beyond [`LABELS_MAX`].
     pub superseded: BTreeMap<Superseded, u64>,
+}
+
+/// What happens where the first target of a stream is slow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HedgeEvent {
+    /// A second target was asked.
+    Started,
+    /// It was the first to say something.
+    Won,
+    /// No second one was asked, for the group's share of hedges is used up.
+    Refused,
+}
+
+impl HedgeEvent {
+    /// In the order of their discriminants.
+    pub const ALL: [Self; 3] = [Self::Started, Self::Won, Self::Refused];
 }
 
 /// The labels of an attempt that others followed.
@@ -89,6 +107,17 @@ impl Rare {
         for tried in superseded {
             counts.superseded(record, tried);
         }
+    }
+
+    /// Counts what happened to a stream of `group`.
+    #[cold]
+    pub(super) fn hedge(&self, group: &Arc<str>, event: HedgeEvent) {
+        let mut counts = self.read();
+        let mut group = Arc::clone(group);
+        if counts.hedges.len() >= LABELS_MAX && !counts.hedges.contains_key(&group) {
+            group = OTHER.into();
+        }
+        counts.hedges.entry(group).or_default()[event as usize] += 1;
     }
 
     /// The counts so far.

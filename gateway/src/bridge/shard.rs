@@ -14,7 +14,7 @@ use config_sync::model::labels::{CallerLabels, TargetLabels};
 use super::counter::{Counter, Gauge};
 use super::domain::{AuthDecision, BodyLimitOutcome, ENDPOINTS, Overload, Side, endpoint_slot};
 use super::histogram::BucketSettings;
-use super::rare::Rare;
+use super::rare::{HedgeEvent, Rare};
 use super::record::RequestRecord;
 use super::series::{Series, SeriesLabels, TargetSeries, target_identity};
 use crate::tls::handshakes::Handshakes;
@@ -234,6 +234,11 @@ impl WorkerShard {
     /// Counts a cooldown that began.
     pub fn cooled_down(&self, target: &Arc<TargetLabels>) {
         self.of_target(target, |series| series.cooled_down.add(1));
+    }
+
+    /// Counts what happened to a stream of `group` whose first target was slow.
+    pub fn hedge(&self, group: &Arc<str>, event: HedgeEvent) {
+        self.counters.rare.hedge(group, event);
     }
 
     fn of_target(&self, target: &Arc<TargetLabels>, count: impl FnOnce(&TargetSeries)) {

@@ -39,6 +39,8 @@ pub enum AttemptKind {
     Retry,
     /// Those at another target failed.
     Fallback,
+    /// The one before it was slow, at another target.
+    Hedge,
 }
 
 impl AttemptKind {
@@ -48,6 +50,7 @@ impl AttemptKind {
             Self::Initial => "initial",
             Self::Retry => "retry",
             Self::Fallback => "fallback",
+            Self::Hedge => "hedge",
         }
     }
 }

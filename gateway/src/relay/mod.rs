@@ -1,5 +1,8 @@
 //! The response on its way to the client: whole, or event by event. [ring]
 
+mod begin;
+mod clock;
+mod comment;
 mod head;
 pub(crate) mod passage;
 mod replay;
@@ -7,6 +10,8 @@ mod source;
 pub(crate) mod stream;
 pub(crate) mod unary;
 
+pub(crate) use begin::Begun;
+pub(crate) use comment::{another_comment, comment};
 pub(crate) use head::{Header, Marks, ResponseWriter};
 pub(crate) use replay::Replay;
 pub(crate) use source::Source;

@@ -45,9 +45,14 @@ impl Replay {
 
     /// The request was sent: it is kept unless it is too long.
     pub(crate) fn sent(&mut self, buffers: &Buffers) {
-        if self.request.len() > REQUEST_BYTES_MAX {
+        if !self.may_be_sent_again() {
             self.give_up(buffers);
         }
+    }
+
+    /// Whether the request, which was not sent yet, may be sent more than once.
+    pub(crate) fn may_be_sent_again(&self) -> bool {
+        self.request.len() <= REQUEST_BYTES_MAX
     }
 
     /// Whether there can be another attempt.

@@ -21,6 +21,8 @@ pub(crate) struct Source {
     pending: Vec<u8>,
     /// Whether nothing more can come.
     ended: bool,
+    /// Whether the reader was told of the end.
+    finished: bool,
 }
 
 impl Source {
@@ -31,6 +33,7 @@ impl Source {
             scanner: EventScanner::new(EVENT_BYTES_MAX),
             pending: Vec::new(),
             ended: false,
+            finished: false,
         }
     }
 
@@ -46,6 +49,9 @@ impl Source {
         tally: &mut Tally,
         out: &mut Vec<u8>,
     ) -> Result<bool, Rejection> {
+        if self.finished {
+            return Ok(true);
+        }
         if self.pending.capacity() == 0 {
             self.pending = worker.buffers.take();
         }
@@ -60,6 +66,7 @@ impl Source {
         }
         translated?;
         taken?;
+        self.finished = ended;
         Ok(ended)
     }
 

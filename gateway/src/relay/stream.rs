@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use monoio::time::Instant;
 
+use super::clock::{Clock, Due};
+use super::comment::{COMMENT, comment};
 use super::source::Source;
 use super::{Replay, ResponseWriter, Stop};
 use crate::http::h1::write;
@@ -23,8 +25,6 @@ use crate::upstream::clocks::Clocks;
 use crate::upstream::failure::Failure;
 use crate::worker::Worker;
 
-/// The comment that keeps a silent stream open.
-const COMMENT: &[u8] = b":\n\n";
 /// Bytes relayed before the rest of the worker gets its turn: about 100 microseconds of copying
 /// and system calls.
 const TURN_BYTES: usize = 64 * 1024;
@@ -32,7 +32,7 @@ const TURN_BYTES: usize = 64 * 1024;
 /// it out loses its connection, not the client's time.
 const DONE_GRACE: Duration = Duration::from_secs(1);
 /// Most of what is held back.
-const HELD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const HELD_BYTES_MAX: usize = 64 * 1024;
 
 /// What a stream was worth, for the record.
 #[derive(Debug, Default)]
@@ -87,36 +87,6 @@ enum Wake {
     Read(io::Result<usize>),
     HungUp,
     Due,
-}
-
-/// When the stream last moved.
-struct Clock {
-    /// The last read of the upstream.
-    read: Instant,
-    /// The last comment.
-    sent: Instant,
-}
-
-impl Clock {
-    fn starting(now: Instant) -> Self {
-        Self {
-            read: now,
-            sent: now,
-        }
-    }
-
-    fn read(&mut self, now: Instant) {
-        self.read = now;
-    }
-}
-
-/// Deadlines of one wait.
-struct Due {
-    comment: Option<Instant>,
-    /// When what is held back is sent.
-    window: Option<Instant>,
-    silence: Option<(Instant, Duration)>,
-    total: Option<(Instant, Duration)>,
 }
 
 impl Relay<'_> {
@@ -217,8 +187,8 @@ impl Relay<'_> {
                 let mut out = self.worker.buffers.take();
                 out.extend_from_slice(COMMENT);
                 self.send(out, false).await?;
+                self.worker.shard().keep_alive();
             }
-            self.worker.shard().keep_alive();
             clock.sent = now;
         }
         Ok(())
@@ -254,7 +224,9 @@ impl Relay<'_> {
     /// target's.
     fn holds_back(&mut self, out: &[u8], failed: bool) -> bool {
         let Some(window) = &mut self.window else {
-            return out.is_empty() || self.waits_for_content(out);
+            let said = self.tally.said_at.is_some();
+            return (out.is_empty() && (self.held.is_empty() || !said))
+                || self.waits_for_content(out);
         };
         if out.is_empty() && self.held.is_empty() {
             return true;
@@ -327,24 +299,12 @@ impl Relay<'_> {
         self.replay.give_up(&self.worker.buffers);
     }
 
-    /// Sends a comment, after the head if that is still due, and stays free to give the stream up for
-    /// another target's: so the head does not say who serves.
+    /// Sends a comment and stays free to give the stream up for another target's.
     async fn comment_unbound(&mut self) -> Result<(), HungUp> {
-        let mut out = self.worker.buffers.take();
-        if self.tally.head_at.is_none() {
-            let writer = self.writer.unserved();
-            writer.stream_head(self.worker, &mut out);
-            self.tally.head_at = Some(self.worker.now());
-            self.replay.head_at = self.tally.head_at;
-        }
-        if self.writer.chunks {
-            write::chunk(&mut out, COMMENT);
-        } else {
-            out.extend_from_slice(COMMENT);
-        }
-        let sent = self.send_framed(&out).await;
-        self.worker.buffers.give(out);
-        sent
+        let sent = comment(self.worker, self.client, self.writer, self.replay).await?;
+        self.tally.bytes_out += sent;
+        self.tally.head_at = self.replay.head_at;
+        Ok(())
     }
 
     /// Tells the client in band that the stream failed, and that no more will come.
@@ -397,24 +357,5 @@ impl Relay<'_> {
             self.client.poll_alarm(cx, deadline).map(|()| Wake::Due)
         })
         .await
-    }
-}
-
-impl Due {
-    fn first(&self) -> Option<Instant> {
-        let clocks = [self.silence, self.total]
-            .into_iter()
-            .flatten()
-            .map(|(at, _)| at);
-        clocks.chain(self.comment).chain(self.window).min()
-    }
-
-    fn check(&self, now: Instant) -> Result<(), Failure> {
-        for (at, limit) in [self.silence, self.total].into_iter().flatten() {
-            if now >= at {
-                return Err(Failure::Timeout(limit));
-            }
-        }
-        Ok(())
     }
 }

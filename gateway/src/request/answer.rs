@@ -16,9 +16,9 @@ use crate::endpoint::{Call, models};
 use crate::http::h1::{Method, RequestHead, Version, write};
 use crate::listener::client::{Client, HungUp, Lingered};
 use crate::rejection::Rejection;
-use crate::relay::stream::{Relay, Tally};
+use crate::relay::stream::Relay;
 use crate::relay::unary::{self, Excess};
-use crate::relay::{Header, Marks, Replay, ResponseWriter, Source, Stop};
+use crate::relay::{Begun, Header, Marks, Replay, ResponseWriter, Source, Stop};
 use crate::route::Window;
 use crate::short_text::ShortText;
 use crate::upstream::attempt::Reply;
@@ -32,8 +32,7 @@ const JSON: Header<'_> = ("content-type", b"application/json");
 /// Marks numbers that are the gateway's own guess.
 const ESTIMATED: Header<'_> = ("x-sluice-estimated", b"true");
 
-/// Relays an event stream and notes what it was worth; `true` where the connection can carry another
-/// request.
+/// Relays an event stream from its beginning.
 pub(super) async fn relay_stream(
     ctx: &mut Context,
     job: &Job,
@@ -41,16 +40,32 @@ pub(super) async fn relay_stream(
     (replay, reply): (&mut Replay, Reply),
     (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
+    let reader = attempt.exchange.stream(&job.call, &attempt.route);
+    let begun = Begun::new(Source::new(reply), reader);
+    relay_begun(ctx, job, attempt, (replay, begun), (head, client)).await
+}
+
+/// Relays an event stream and notes what it was worth; `true` where the connection can carry another
+/// request.
+pub(super) async fn relay_begun(
+    ctx: &mut Context,
+    job: &Job,
+    attempt: &mut Attempt,
+    (replay, begun): (&mut Replay, Begun),
+    (head, client): (&RequestHead, &mut Client),
+) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
+    let Begun {
+        source,
+        mut reader,
+        held,
+        mut tally,
+    } = begun;
     let id = ctx.record().request_id.clone();
     let writer = writer(&worker, head, client, &id)
-        .with(job.marks(&attempt.route))
+        .with(job.marks(&attempt.route, &attempt.held))
         .for_stream();
-    let mut reader = attempt.exchange.stream(&job.call, &attempt.route);
-    let mut tally = Tally {
-        head_at: replay.head_at,
-        ..Tally::default()
-    };
+    tally.head_at = replay.head_at;
     let relay = Relay {
         worker: &worker,
         client,
@@ -60,11 +75,15 @@ pub(super) async fn relay_stream(
         clocks: &attempt.clocks,
         started: ctx.started,
         tally: &mut tally,
-        window: attempt.hold_back.map(Window::new),
+        // Nothing is held back for other attempts where there can be none.
+        window: attempt
+            .hold_back
+            .filter(|_| replay.is_there())
+            .map(Window::new),
         replay,
-        held: Vec::new(),
+        held,
     };
-    let relayed = Box::pin(relay.run(Source::new(reply))).await;
+    let relayed = Box::pin(relay.run(source)).await;
     ctx.sent(&tally);
     if matches!(relayed, Err(Stop::Rejected(_))) && tally.said_at.is_some() {
         attempt.discarded_tokens = Some(reader.usage().completion);
@@ -93,12 +112,15 @@ pub(super) async fn relay_whole(
     let clocks = (&attempt.clocks, attempt.started);
     let body = read_whole(&worker, reply, clocks, &mut share, client).await?;
     let Attempt {
-        exchange, route, ..
+        exchange,
+        route,
+        held,
+        ..
     } = attempt;
     let call = &job.call;
     let answer = exchange.answer(call, route, &body)?;
     let id = ctx.record().request_id.clone();
-    let writer = writer(&worker, head, client, &id).with(job.marks(route));
+    let writer = writer(&worker, head, client, &id).with(job.marks(route, held));
     let mut out = worker.buffers.take();
     let length = answer.body_len(&body);
     writer.whole_head(&worker, 200, &[JSON], length, &mut out);

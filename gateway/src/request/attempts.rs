@@ -8,24 +8,29 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use config_sync::model::ProviderKey;
 use config_sync::model::routing::HoldBack;
 use monoio::time::Instant;
 
-use super::answer::{cut_begun, relay_stream, relay_whole};
+use super::answer::{relay_stream, relay_whole};
 use super::context::Context;
-use super::job::{Attempt, Job, at_next_target, at_same_target};
-use super::tried;
+use super::follow::{at_next_target, at_same_target};
+use super::job::{Attempt, Job};
+use super::{hedge, tried};
 use crate::bridge::memory::Share;
-use crate::http::h1::{RequestHead, ResponseHead};
+use crate::http::h1::{RequestHead, ResponseHead, Version};
 use crate::listener::client::{Client, HungUp};
 use crate::provider::{ERROR_BODY_BYTES_MAX, ErrorAnswer};
 use crate::rejection::Rejection;
 use crate::relay::unary::{self, Excess};
-use crate::relay::{Replay, Stop};
-use crate::route::{JITTER_MAX, Next, Rules};
+use crate::relay::{Replay, Stop, another_comment};
+use crate::route::{Hedging, JITTER_MAX, Next, Rules};
 use crate::short_text::ShortText;
 use crate::upstream::attempt::{self, Reply};
+use crate::upstream::clocks::Clocks;
+use crate::upstream::failure::Failure;
 use crate::worker::Worker;
+use crate::worker::alarm::{Alarm, Elapsed, within};
 
 /// How long the body of an upstream's error may take.
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(10);
@@ -40,22 +45,12 @@ const TRANSPORT_IDS: [&str; 5] = [
 const TRANSPORT_ID_BYTES_MAX: usize = 256;
 
 /// Tries targets in order; `true` where the connection can carry another request.
+///
+/// # Errors
+///
+/// [`Stop`]; [`Stop::Rejected`] may come although the client has the head of a stream, which `replay`
+/// knows.
 pub(super) async fn run(
-    ctx: &mut Context,
-    job: &mut Job,
-    first: Attempt,
-    replay: &mut Replay,
-    (head, client): (&RequestHead, &mut Client),
-) -> Result<bool, Stop> {
-    match try_all(ctx, job, first, replay, (head, client)).await {
-        Err(Stop::Rejected(failure)) if replay.head_at.is_some() => {
-            Err(cut_begun(ctx, (head, client), failure).await)
-        }
-        outcome => outcome,
-    }
-}
-
-async fn try_all(
     ctx: &mut Context,
     job: &mut Job,
     first: Attempt,
@@ -64,17 +59,29 @@ async fn try_all(
 ) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
     worker.retries.earn();
+    let hedging = hedging(job);
     let mut attempt = first;
     let mut tries = 1;
     loop {
-        attempt.hold_back = hold_back(job, &attempt, tries, &worker);
-        let outcome = once(ctx, job, &mut attempt, replay, (head, client)).await;
+        let outcome = match &hedging {
+            None => {
+                attempt.hold_back = hold_back(job, &attempt, tries, &worker);
+                once(ctx, job, &mut attempt, replay, (head, client)).await
+            }
+            Some(hedging) => {
+                let before = (attempt, tries);
+                let race = hedge::race(ctx, job, before, (replay, hedging), (head, client));
+                let outcome;
+                ((attempt, tries), outcome) = Box::pin(race).await;
+                outcome
+            }
+        };
         job.health(&worker, &attempt, &outcome);
-        tried::note(ctx, job, &attempt, &outcome, tries);
+        tried::note(ctx, &attempt, &outcome, tries);
         let failure = match outcome {
             Err(Stop::Rejected(failure)) => failure,
             done => {
-                job.settle(ctx);
+                job.settle(ctx, &mut attempt);
                 return done;
             }
         };
@@ -91,7 +98,7 @@ async fn try_all(
         }
         if next == Next::NextTarget {
             tries = 1;
-            attempt = at_next_target(replay, ctx, job, head, failure).await?;
+            attempt = at_next_target(replay, ctx, (job, attempt), head, failure).await?;
         } else {
             tries += 1;
             rest(client, ready).await?;
@@ -101,9 +108,23 @@ async fn try_all(
     }
 }
 
+/// How the call's group hedges, where the call is one that may be: a stream.
+fn hedging(job: &Job) -> Option<Rc<Hedging>> {
+    let hedging = job.candidates.group()?.hedging()?;
+    job.call.stream.then(|| {
+        hedging.earn();
+        Rc::clone(hedging)
+    })
+}
+
 /// How much of a stream is held back during the `tries`th try of a target: nothing where no other
 /// attempt could follow.
-fn hold_back(job: &Job, attempt: &Attempt, tries: u32, worker: &Worker) -> Option<HoldBack> {
+pub(super) fn hold_back(
+    job: &Job,
+    attempt: &Attempt,
+    tries: u32,
+    worker: &Worker,
+) -> Option<HoldBack> {
     let hold_back = job.candidates.group()?.routing()?.hold_back?;
     let broken = rules(job, attempt, worker).after(
         &Rejection::StreamAborted,
@@ -148,67 +169,165 @@ async fn once(
     replay: &mut Replay,
     (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
-    let sent = send(ctx, attempt, &replay.request, client).await;
+    let sent = send(ctx, attempt, replay, (head, client)).await;
     replay.sent(&ctx.worker.buffers);
     let reply = sent?;
-    attempt.answered = Some(ctx.worker.now());
     if job.call.stream && is_event_stream(&reply) {
-        if !replay.is_there() {
-            attempt.hold_back = None;
-        }
         relay_stream(ctx, job, attempt, (replay, reply), (head, client)).await
-    } else if replay.head_at.is_some() {
-        let detail = "a document in answer to a request for a stream".into();
-        Err(Rejection::Decode { detail }.into())
     } else {
-        relay_whole(ctx, job, attempt, reply, (head, client)).await
+        document(ctx, job, attempt, (replay, reply), (head, client)).await
     }
+}
+
+/// Relays an answer that is no stream, where the client has not got the head of one.
+pub(super) async fn document(
+    ctx: &mut Context,
+    job: &Job,
+    attempt: &mut Attempt,
+    (replay, reply): (&Replay, Reply),
+    (head, client): (&RequestHead, &mut Client),
+) -> Result<bool, Stop> {
+    if replay.head_at.is_some() {
+        let detail = "a document in answer to a request for a stream".into();
+        return Err(Rejection::Decode { detail }.into());
+    }
+    relay_whole(ctx, job, attempt, reply, (head, client)).await
 }
 
 /// Gets a response head from the target, or its error.
 async fn send(
     ctx: &mut Context,
-    attempt: &Attempt,
-    request: &[u8],
-    client: &mut Client,
+    attempt: &mut Attempt,
+    replay: &Replay,
+    (head, client): (&RequestHead, &mut Client),
 ) -> Result<Reply, Stop> {
     let worker = Rc::clone(&ctx.worker);
     ctx.record().attempts += 1;
     ctx.record().upstream_request_id = None;
-    let provider_key = &attempt.route.provider_key;
     let mut alarm = client.lend_alarm();
-    let clocks = &attempt.clocks;
-    let sending = attempt::send(&worker, provider_key, request, clocks, &mut alarm);
-    let sent = client.until_hangup(pin!(sending)).await?;
-    client.return_alarm(alarm);
-    let upstream_us = ctx.micros_to(worker.tick());
-    ctx.record().upstream_us = Some(upstream_us);
-    let reply = sent.map_err(Rejection::from)?;
-    ctx.record().upstream_request_id = transport_id(&reply.head);
-    let status = reply.head.status();
-    if (200..300).contains(&status) {
-        return Ok(reply);
-    }
-    let retry_after = reply.head.header("retry-after").map(Box::<[u8]>::from);
-    let body = error_body(&worker, reply, client).await?;
-    let answer = ErrorAnswer {
-        status,
-        retry_after: retry_after.as_deref(),
-        body: &body,
-        now_unix_s: worker.unix_ms() / 1000,
+    let asked = {
+        let provider_key = &attempt.route.provider_key;
+        let request = &replay.request;
+        let asking = ask(&worker, provider_key, request, &attempt.clocks, &mut alarm);
+        let mut asking = pin!(asking);
+        loop {
+            // Who has the head of a stream is kept waiting no longer without a word.
+            let every = worker.settings.keepalive_comment;
+            let every = every.filter(|_| replay.head_at.is_some());
+            let due = every.map(|every| worker.now() + every);
+            match client.until_hangup_or(due, asking.as_mut()).await? {
+                Ok(asked) => break asked,
+                Err(Elapsed) => {
+                    worker.tick();
+                    let chunks = head.version() == Version::Http11;
+                    ctx.record().bytes_out += another_comment(&worker, client, chunks).await?;
+                }
+            }
+        }
     };
-    Err(attempt.exchange.error(&answer, &attempt.route).into())
+    client.return_alarm(alarm);
+    ctx.record().upstream_us = Some(ctx.micros_to(asked.at));
+    ctx.record().upstream_request_id = asked.id;
+    Ok(attempt.answered(asked.reply, asked.at)?)
 }
 
-/// What comes of an error's body in time; the status says enough without it.
-async fn error_body(worker: &Worker, reply: Reply, client: &mut Client) -> Result<Vec<u8>, HungUp> {
+/// What came of a request.
+pub(super) struct Asked {
+    /// When its head came, or none would.
+    pub(super) at: Instant,
+    /// The upstream's id of the exchange.
+    pub(super) id: Option<ShortText>,
+    pub(super) reply: Result<Reply, Unanswered>,
+}
+
+/// Why there is no response with status success.
+pub(super) enum Unanswered {
+    Failure(Failure),
+    Status {
+        status: u16,
+        retry_after: Option<Box<[u8]>>,
+        /// As much as came in time; the status says enough without it.
+        body: Vec<u8>,
+        now_unix_s: i64,
+    },
+}
+
+/// Sends a request and waits for the head of its response; of an error also for the body.
+pub(super) async fn ask(
+    worker: &Worker,
+    provider_key: &ProviderKey,
+    request: &[u8],
+    clocks: &Clocks,
+    alarm: &mut Alarm,
+) -> Asked {
+    let sent = attempt::send(worker, provider_key, request, clocks, alarm).await;
+    let at = worker.tick();
+    let reply = match sent {
+        Ok(reply) => reply,
+        Err(failure) => {
+            let reply = Err(Unanswered::Failure(failure));
+            return Asked {
+                at,
+                id: None,
+                reply,
+            };
+        }
+    };
+    let id = transport_id(&reply.head);
+    let status = reply.head.status();
+    if (200..300).contains(&status) {
+        let reply = Ok(reply);
+        return Asked { at, id, reply };
+    }
+    let retry_after = reply.head.header("retry-after").map(Box::<[u8]>::from);
     let deadline = Some(worker.now() + ERROR_BODY_WAIT);
     // Small, and dealt with at once.
     let mut share = Share::default();
     let bound = (ERROR_BODY_BYTES_MAX, Excess::Cut);
     let reading = unary::read_body(worker, reply, bound, &mut share);
-    let read = client.until_hangup_or(deadline, pin!(reading)).await?;
-    Ok(read.ok().and_then(Result::ok).unwrap_or_default())
+    let read = within(alarm, deadline, pin!(reading)).await;
+    let reply = Err(Unanswered::Status {
+        status,
+        retry_after,
+        body: read.ok().and_then(Result::ok).unwrap_or_default(),
+        now_unix_s: worker.unix_ms() / 1000,
+    });
+    Asked { at, id, reply }
+}
+
+impl Attempt {
+    /// Takes note of what came of its request at `at`.
+    ///
+    /// # Errors
+    ///
+    /// What that is to the caller, where it is no success.
+    pub(super) fn answered(
+        &mut self,
+        reply: Result<Reply, Unanswered>,
+        at: Instant,
+    ) -> Result<Reply, Rejection> {
+        match reply {
+            Ok(reply) => {
+                self.answered = Some(at);
+                Ok(reply)
+            }
+            Err(Unanswered::Failure(failure)) => Err(failure.into()),
+            Err(Unanswered::Status {
+                status,
+                retry_after,
+                body,
+                now_unix_s,
+            }) => {
+                let answer = ErrorAnswer {
+                    status,
+                    retry_after: retry_after.as_deref(),
+                    body: &body,
+                    now_unix_s,
+                };
+                Err(self.exchange.error(&answer, &self.route))
+            }
+        }
+    }
 }
 
 /// The id under which the provider logs this exchange.

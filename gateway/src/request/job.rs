@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use config_sync::model::ApiKey;
 use config_sync::model::routing::HoldBack;
-use config_sync::snapshot::Snapshot;
 use monoio::time::Instant;
 
 use super::context::Context;
 use super::held::{Held, Refused};
 use super::tried;
-use crate::auth;
 use crate::bridge::health::{Failure, FailureClass, InFlight};
 use crate::bridge::record::UsageSource;
 use crate::dialect::Seed;
@@ -21,70 +19,11 @@ use crate::http::h1::RequestHead;
 use crate::limit::{Claim, Headroom, Part, Policies};
 use crate::provider::{Asker, Exchange, Outbound};
 use crate::rejection::Rejection;
-use crate::relay::{Marks, Replay, Stop};
+use crate::relay::{Marks, Stop};
 use crate::route::{Candidates, Route, Rules};
 use crate::upstream::clocks::Clocks;
 use crate::usage::tokens_of;
 use crate::worker::Worker;
-
-/// Prepares an attempt at the next target that the call of `replay` may be sent to.
-///
-/// # Errors
-///
-/// `last` where there is none, or that target's rejection.
-pub(super) async fn at_next_target(
-    replay: &mut Replay,
-    ctx: &mut Context,
-    job: &mut Job,
-    head: &RequestHead,
-    last: Rejection,
-) -> Result<Attempt, Rejection> {
-    let Some((snapshot, body, request)) = replay.parts() else {
-        return Err(last);
-    };
-    let key = known(snapshot, head, &ctx.worker)?;
-    match job.next_target(ctx, key, (head, body), request).await {
-        Ok(Some(attempt)) => Ok(attempt),
-        // What was tried and failed says more than what could not be tried.
-        Ok(None) | Err(Rejection::RateLimited(_)) => Err(last),
-        Err(why) => Err(why),
-    }
-}
-
-/// Prepares another attempt at the target of `before`, which ended with `last`: what was forwarded is
-/// sent again as it was.
-///
-/// # Errors
-///
-/// `last` where the request was not kept, or what is wrong with the target by now.
-pub(super) fn at_same_target(
-    replay: &mut Replay,
-    ctx: &mut Context,
-    (job, before): (&Job, Attempt),
-    head: &RequestHead,
-    last: Rejection,
-) -> Result<Attempt, Rejection> {
-    if !before.exchange.is_translated() {
-        return Ok(job.timed(ctx, before.exchange, before.route));
-    }
-    let Some((snapshot, body, request)) = replay.parts() else {
-        return Err(last);
-    };
-    let key = known(snapshot, head, &ctx.worker)?;
-    job.attempt(ctx, key, before.route, (head, body), request)
-}
-
-/// The caller once more: nothing of it was kept beside the request's head.
-fn known<'s>(
-    snapshot: &'s Snapshot,
-    head: &RequestHead,
-    worker: &Worker,
-) -> Result<&'s ApiKey, Rejection> {
-    match auth::identify(snapshot, head, worker.unix_ms()) {
-        Ok(key) => Ok(key),
-        Err((rejection, _)) => Err(rejection),
-    }
-}
 
 /// A checked call, and what it holds until its answer has ended.
 pub(crate) struct Job {
@@ -93,13 +32,30 @@ pub(crate) struct Job {
     policies: Rc<Policies>,
     /// Of a call to a group: the caller's part of the limits.
     caller: Option<Held>,
-    /// The limits of the present target; of a direct model all of them.
-    target: Option<Held>,
+    /// Whether a second target was, or was not to be, asked beside a slow one.
+    pub(super) is_hedged: bool,
 }
+
+/// Which of the call's attempts one is.
+#[derive(Clone, Copy)]
+pub(super) struct Turn {
+    /// Position of its target in the group.
+    pub(super) position: usize,
+    /// Targets that were given before it.
+    pub(super) before: u16,
+    /// Whether it began beside another one.
+    pub(super) is_hedge: bool,
+}
+
+/// A target, its turn, and what the call holds of its limits.
+pub(super) type To = (Route, Turn, Held);
 
 /// One try at one target.
 pub(crate) struct Attempt {
     pub(super) route: Route,
+    pub(super) turn: Turn,
+    /// The limits of its target; of a direct model all of them.
+    pub(super) held: Held,
     pub(super) clocks: Clocks,
     /// The way out and back.
     pub(super) exchange: Exchange,
@@ -124,7 +80,7 @@ impl Job {
             candidates,
             policies,
             caller: None,
-            target: None,
+            is_hedged: false,
         }
     }
 
@@ -143,16 +99,15 @@ impl Job {
         (head, body): (&RequestHead, &[u8]),
         request: &mut Vec<u8>,
     ) -> Result<Option<Attempt>, Rejection> {
-        self.target = None;
         let mut refused = None;
         while let Some(route) = self.candidates.take_next() {
             let route = route?;
             ctx.record().target = Some(Arc::clone(&route.labels));
             match self.admit(&ctx.worker, key, &route).await? {
-                Ok(()) if Exchange::is_spared(&self.call, &route)? => return Ok(None),
-                Ok(()) => {
-                    let attempt = self.attempt(ctx, key, route, (head, body), request);
-                    return attempt.map(Some);
+                Ok(_) if Exchange::is_spared(&self.call, &route)? => return Ok(None),
+                Ok(held) => {
+                    let to = (route, self.turn(), held);
+                    return self.attempt(ctx, key, to, (head, body), request).map(Some);
                 }
                 Err(by_target) => {
                     tried::passed_over(ctx, self, &route.labels, &by_target);
@@ -175,7 +130,7 @@ impl Job {
         worker: &Worker,
         key: &ApiKey,
         route: &Route,
-    ) -> Result<Result<(), Refused>, Refused> {
+    ) -> Result<Result<Held, Refused>, Refused> {
         let tokens = match self.call.endpoint {
             Endpoint::CountTokens => 0,
             _ => tokens_of(self.call.prompt_bytes).saturating_add(self.call.max_tokens),
@@ -183,21 +138,39 @@ impl Job {
         let claim = Claim::new(&self.policies, key).reserving(tokens);
         let Some(group) = self.candidates.group() else {
             let claim = claim.to(&route.target);
-            self.target = Some(Held::take(worker, &claim, Part::Whole).await?);
-            return Ok(Ok(()));
+            return Ok(Ok(Held::take(worker, &claim, Part::Whole).await?));
         };
         let claim = claim.through(&group.model);
         if self.caller.is_none() {
             self.caller = Some(Held::take(worker, &claim, Part::Caller).await?);
         }
         let claim = claim.to(&route.target);
-        Ok(match Held::take(worker, &claim, Part::Target).await {
-            Ok(held) => {
-                self.target = Some(held);
-                Ok(())
-            }
-            Err(refused) => Err(refused),
-        })
+        Ok(Held::take(worker, &claim, Part::Target).await)
+    }
+
+    /// That of the target given last.
+    fn turn(&self) -> Turn {
+        let before = self.candidates.given().saturating_sub(1);
+        Turn {
+            position: self.candidates.position(),
+            before: u16::try_from(before).unwrap_or(u16::MAX),
+            is_hedge: false,
+        }
+    }
+
+    /// Says in the record who serves.
+    pub(super) fn name(&self, ctx: &mut Context, route: &Route, turn: Turn) {
+        ctx.record().target = Some(Arc::clone(&route.labels));
+        self.name_turn(ctx, route, turn);
+    }
+
+    fn name_turn(&self, ctx: &mut Context, route: &Route, turn: Turn) {
+        let record = ctx.record();
+        record.upstream_model.clone_from(&route.upstream_model);
+        if let Some(group) = self.candidates.group() {
+            record.group = Some(Arc::clone(&group.model.display_name));
+            record.fallbacks = turn.before;
+        }
     }
 
     /// Whether anything but `first`'s request, sent again, may have to follow it.
@@ -205,23 +178,18 @@ impl Job {
         self.candidates.has_next() || first.exchange.is_translated()
     }
 
-    /// Prepares an attempt at the target of `route`, and appends its request to `request`.
-    fn attempt(
+    /// Prepares an attempt, and appends its request to `request`.
+    pub(super) fn attempt(
         &self,
         ctx: &mut Context,
         key: &ApiKey,
-        route: Route,
+        (route, turn, held): To,
         (head, body): (&RequestHead, &[u8]),
         request: &mut Vec<u8>,
     ) -> Result<Attempt, Rejection> {
         let worker = Rc::clone(&ctx.worker);
+        self.name_turn(ctx, &route, turn);
         let record = ctx.record();
-        record.upstream_model.clone_from(&route.upstream_model);
-        let group = self.candidates.group();
-        if let Some(group) = group {
-            record.group = Some(Arc::clone(&group.model.display_name));
-            record.fallbacks = u16::try_from(self.candidates.given() - 1).unwrap_or(u16::MAX);
-        }
         let asker = Asker {
             head,
             key,
@@ -237,11 +205,16 @@ impl Job {
             hex: worker.ids.hex(),
         };
         let exchange = Exchange::begin(&outbound, body, seed, request)?;
-        Ok(self.timed(ctx, exchange, route))
+        Ok(self.timed(ctx, exchange, (route, turn, held)))
     }
 
     /// An attempt that begins now.
-    fn timed(&self, ctx: &Context, exchange: Exchange, route: Route) -> Attempt {
+    pub(super) fn timed(
+        &self,
+        ctx: &Context,
+        exchange: Exchange,
+        (route, turn, held): To,
+    ) -> Attempt {
         let worker = &ctx.worker;
         let group = self.candidates.group();
         let group = group.map(|group| &**group.model);
@@ -266,6 +239,8 @@ impl Job {
             discarded_tokens: None,
             _in_flight: in_flight,
             route,
+            turn,
+            held,
         }
     }
 
@@ -309,7 +284,7 @@ impl Job {
     }
 
     /// Charges the tokens of the request in the place of those reserved.
-    pub(super) fn settle(&mut self, ctx: &mut Context) {
+    pub(super) fn settle(&mut self, ctx: &mut Context, attempt: &mut Attempt) {
         let now_ms = ctx.worker.unix_ms().unsigned_abs();
         let tokens = match self.call.endpoint {
             Endpoint::CountTokens => 0,
@@ -319,14 +294,14 @@ impl Job {
             }
             _ => ctx.record().usage.charged(),
         };
-        for permit in [&mut self.caller, &mut self.target].into_iter().flatten() {
+        for permit in self.caller.iter_mut().chain([&mut attempt.held]) {
             permit.settle(tokens, now_ms);
         }
     }
 
     /// What the answer of `route` says about the call.
-    pub(super) fn marks(&self, route: &Route) -> Marks {
-        let permits = [&self.caller, &self.target].into_iter().flatten();
+    pub(super) fn marks(&self, route: &Route, held: &Held) -> Marks {
+        let permits = self.caller.iter().chain([held]);
         let headroom = |all: Headroom, held: &Held| all.and(held.headroom());
         let is_group = self.candidates.group().is_some();
         Marks {

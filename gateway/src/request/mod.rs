@@ -3,6 +3,8 @@
 mod answer;
 mod attempts;
 mod context;
+mod follow;
+mod hedge;
 mod held;
 mod job;
 mod passthrough;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use config_sync::model::ApiKey;
 use config_sync::snapshot::Snapshot;
 
-use super::answer::{model_list, reject, token_count, write_rejection, writer};
+use super::answer::{cut_begun, model_list, reject, token_count, write_rejection, writer};
 use super::attempts;
 use super::context::{Context, Place};
 use super::job::Job;
@@ -142,7 +142,13 @@ async fn forward(
         Err(rejection) => Err(rejection.into()),
     };
     replay.give_up(&worker.buffers);
-    outcome
+    match outcome {
+        Err(Stop::Rejected(failure)) if replay.head_at.is_some() => {
+            let told = cut_begun(ctx, (head, client), failure);
+            Err(Box::pin(told).await)
+        }
+        outcome => outcome,
+    }
 }
 
 /// Takes the request in, for as long as the result lives.

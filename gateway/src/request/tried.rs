@@ -11,16 +11,14 @@ use super::job::{Attempt, Job};
 use crate::bridge::tried::{AttemptKind, TRIED_MAX, Tried};
 use crate::rejection::Rejection;
 use crate::relay::Stop;
+use crate::short_text::ShortText;
+
+/// Status of an attempt that nobody waits for any more: that of a caller who left.
+const GIVEN_UP: u16 = 499;
 
 /// Counts the attempt that ended with `outcome`, the `tries`th of its target, and lists it where it
 /// failed, or others before it did. Costs a few stores where nothing failed.
-pub(super) fn note(
-    ctx: &mut Context,
-    job: &Job,
-    attempt: &Attempt,
-    outcome: &Result<bool, Stop>,
-    tries: u32,
-) {
+pub(super) fn note(ctx: &mut Context, attempt: &Attempt, outcome: &Result<bool, Stop>, tries: u32) {
     let worker = Rc::clone(&ctx.worker);
     let labels = &attempt.route.labels;
     let failure = match outcome {
@@ -37,14 +35,9 @@ pub(super) fn note(
         return;
     }
     let spent = worker.tick().saturating_duration_since(attempt.started);
-    let kind = match tries {
-        2.. => AttemptKind::Retry,
-        _ if job.candidates.given() > 1 => AttemptKind::Fallback,
-        _ => AttemptKind::Initial,
-    };
     let tried = Tried {
         target: Arc::clone(labels),
-        kind,
+        kind: kind_of(attempt, tries),
         status: failure.map_or(200, status_of),
         error_class: failure.map(class_of),
         spent_us: Some(u64::try_from(spent.as_micros()).unwrap_or(u64::MAX)),
@@ -52,6 +45,33 @@ pub(super) fn note(
         discarded_tokens: attempt.discarded_tokens,
     };
     list(ctx, tried);
+}
+
+/// Counts and lists an attempt that was given up because the one beside it was first to say something;
+/// the upstream's `id` of it is known.
+pub(super) fn lost(ctx: &mut Context, attempt: &Attempt, id: Option<ShortText>, tries: u32) {
+    let labels = &attempt.route.labels;
+    ctx.worker.shard().attempt_left(labels);
+    let spent = ctx.worker.now().saturating_duration_since(attempt.started);
+    let tried = Tried {
+        target: Arc::clone(labels),
+        kind: kind_of(attempt, tries),
+        status: GIVEN_UP,
+        error_class: Some("hedge_lost"),
+        spent_us: Some(u64::try_from(spent.as_micros()).unwrap_or(u64::MAX)),
+        upstream_request_id: id,
+        discarded_tokens: None,
+    };
+    list(ctx, tried);
+}
+
+fn kind_of(attempt: &Attempt, tries: u32) -> AttemptKind {
+    match tries {
+        2.. => AttemptKind::Retry,
+        _ if attempt.turn.is_hedge => AttemptKind::Hedge,
+        _ if attempt.turn.before > 0 => AttemptKind::Fallback,
+        _ => AttemptKind::Initial,
+    }
 }
 
 /// Lists a target that was passed over because it is at a limit.

@@ -52,6 +52,14 @@ impl Candidates {
         }
     }
 
+    /// Where in the group the last one given stands; 0 for a direct model.
+    pub fn position(&self) -> usize {
+        match &self.0 {
+            Kind::Direct(_) => 0,
+            Kind::Group(_, order, given) => order.nth(given.saturating_sub(1)).unwrap_or(0),
+        }
+    }
+
     /// The next target; `None` behind the last.
     ///
     /// # Errors

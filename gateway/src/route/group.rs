@@ -8,6 +8,7 @@ use config_sync::model::model::{Model, ModelKind};
 use config_sync::model::routing::{Routing, Strategy};
 use config_sync::snapshot::Snapshot;
 
+use super::hedging::Hedging;
 use super::rows::{Rows, Target};
 use super::select::{Offer, Plan, Samples};
 use super::{NO_PROVIDER_KEY, Route, Row, admits};
@@ -23,6 +24,8 @@ pub struct Group {
     pub(super) plan: Rc<Plan>,
     members: Vec<Member>,
     offers: Vec<Option<Offer>>,
+    /// `None` where it does not hedge.
+    hedging: Option<Rc<Hedging>>,
 }
 
 /// What stands behind a target's name.
@@ -40,7 +43,8 @@ enum Member {
 
 impl Group {
     /// Looks up what the targets of `model` stand for. The plan of `before` is kept where it still
-    /// holds: the ring of a consistent hash takes a while to make.
+    /// holds: the ring of a consistent hash takes a while to make. What is known for hedging is kept as
+    /// long as the row stands.
     pub(super) fn prepare(
         rows: &Rows,
         snapshot: &Snapshot,
@@ -79,17 +83,32 @@ impl Group {
             },
             |before| Rc::clone(&before.plan),
         );
+        let same_row = before.filter(|before| Arc::ptr_eq(&before.model, model));
+        let hedging = match same_row {
+            Some(before) => before.hedging.clone(),
+            None => {
+                let targets = routing.targets.len();
+                let hedging = routing.hedge.map(|hedge| Hedging::new(hedge, targets));
+                hedging.map(Rc::new)
+            }
+        };
         Self {
             model: Rc::new(Arc::clone(model)),
             plan,
             members,
             offers,
+            hedging,
         }
     }
 
     /// Its settings.
     pub fn routing(&self) -> Option<&Routing> {
         routing_of(&self.model)
+    }
+
+    /// How it hedges; `None` where it does not.
+    pub fn hedging(&self) -> Option<&Rc<Hedging>> {
+        self.hedging.as_ref()
     }
 
     /// Whether its strategy looks at how fast or busy targets are.

@@ -2,6 +2,7 @@
 
 mod candidates;
 mod group;
+mod hedging;
 mod retry;
 mod rows;
 pub mod select;
@@ -28,6 +29,7 @@ pub(crate) use tests::{fixture, resolve};
 
 pub use candidates::Candidates;
 pub use group::Group;
+pub use hedging::Hedging;
 pub use retry::{JITTER_MAX, Next, RetryBudget, Rules};
 pub use rows::{Row, Rows};
 pub use window::Window;

@@ -19,7 +19,7 @@ fn window((tokens, max_ms): (u32, u32)) -> Value {
 }
 
 /// A direct model that does what `script` says behind the upstream of this kind, and never cools down.
-fn of_kind(name: &str, script: &str, kind: &str) -> Value {
+pub(crate) fn of_kind(name: &str, script: &str, kind: &str) -> Value {
     let mut model = target(name, script, kind);
     model["provider"] = json!(if kind == "claude" {
         "anthropic"
@@ -79,7 +79,7 @@ fn check_rescued(gateway: &Gateway, endpoint: &str, error_class: &str, case: &st
 }
 
 /// The numbers of the content events of a stream of `endpoint`.
-fn numbers(endpoint: &str, text: &str) -> Vec<u64> {
+pub(crate) fn numbers(endpoint: &str, text: &str) -> Vec<u64> {
     if endpoint != RESPONSES {
         return event_numbers(text);
     }
@@ -93,7 +93,7 @@ fn numbers(endpoint: &str, text: &str) -> Vec<u64> {
 }
 
 /// Sends a stream's request to `team` and leaves its answer to be read.
-fn begin(gateway: &Gateway, id: &str, endpoint: &str) -> Raw {
+pub(crate) fn begin(gateway: &Gateway, id: &str, endpoint: &str) -> Raw {
     let mut raw = gateway.connect();
     raw.send(&named(id, &post(endpoint, &ask(endpoint, "team", true))));
     raw

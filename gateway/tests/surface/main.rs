@@ -30,6 +30,7 @@ mod faults;
 mod hangup;
 mod headers;
 mod healthcheck;
+mod hedging;
 mod hold_back;
 mod http;
 mod http2;

@@ -90,6 +90,9 @@ families! {
     FALLBACKS_SERVED Counter "routing_successful_fallbacks_total" ["model, fallback_model"] "Requests served on a target other than the first.";
     FALLBACKS_FAILED Counter "routing_failed_fallbacks_total" ["model, fallback_model"] "Requests that failed on a target other than the first.";
     RESCUED Counter "routing_rescued_streams_total" ["model, failed_model"] "Streams served by another target after one had failed within its hold-back window.";
+    HEDGES_STARTED Counter "routing_hedges_started_total" ["model"] "Streams for which a second target was asked beside a slow one.";
+    HEDGES_WON Counter "routing_hedges_won_total" ["model"] "Those of which the second target was the first to say something.";
+    HEDGES_REFUSED Counter "routing_hedges_refused_total" ["model"] "Slow streams for which none was asked, because the group's share of hedges was used up.";
     LIMITED Counter "ratelimit_rejections_total" ["scope, layer, policy_id"] "Requests that a limit refused.";
     AUTH Counter "auth_decisions_total" ["method, result, reason"] "Decisions of authentication.";
     USAGE_EVENTS Counter "usage_events_emitted_total" ["handler, status_code, inbound_protocol, model, provider_key_id, provider_key_name"] "Usage events.";

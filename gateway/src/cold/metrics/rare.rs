@@ -8,12 +8,14 @@ use super::requests::target_labels;
 use super::text::{header, sample, signed};
 use crate::bridge::WorkerView;
 use crate::bridge::health::{Grade, HealthState, HealthTable};
+use crate::bridge::rare::HedgeEvent;
 use crate::cold::watchdog::unix_ms;
 
 /// Appends them.
 pub(super) fn render(workers: &[WorkerView], out: &mut Vec<u8>) {
     let (mut limited, mut fallbacks) = (BTreeMap::new(), BTreeMap::new());
     let mut rescued = BTreeMap::new();
+    let mut hedges: BTreeMap<_, [u64; 3]> = BTreeMap::new();
     for worker in workers {
         let counts = worker.counters.rare.read();
         for (key, count) in &counts.limited {
@@ -26,6 +28,12 @@ pub(super) fn render(workers: &[WorkerView], out: &mut Vec<u8>) {
         }
         for (key, count) in &counts.rescued {
             *rescued.entry(key.clone()).or_insert(0) += count;
+        }
+        for (group, events) in &counts.hedges {
+            let sums = hedges.entry(group.clone()).or_default();
+            for (sum, count) in sums.iter_mut().zip(events) {
+                *sum += count;
+            }
         }
     }
     header(out, &f::LIMITED);
@@ -51,6 +59,18 @@ pub(super) fn render(workers: &[WorkerView], out: &mut Vec<u8>) {
     for ((model, failed), count) in &rescued {
         let labels = labels([("model", &**model), ("failed_model", failed)]);
         sample(out, &f::RESCUED, &labels, signed(*count));
+    }
+    for event in HedgeEvent::ALL {
+        let family = match event {
+            HedgeEvent::Started => &f::HEDGES_STARTED,
+            HedgeEvent::Won => &f::HEDGES_WON,
+            HedgeEvent::Refused => &f::HEDGES_REFUSED,
+        };
+        header(out, family);
+        for (group, events) in &hedges {
+            let labels = labels([("model", &**group)]);
+            sample(out, family, &labels, signed(events[event as usize]));
+        }
     }
 }
 
