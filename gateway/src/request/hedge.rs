@@ -97,12 +97,6 @@ enum Won {
     Document(Reply),
 }
 
-enum Event {
-    Step(usize, Step),
-    Due,
-    HungUp,
-}
-
 struct Race<'r> {
     worker: Rc<Worker>,
     ctx: &'r mut Context,
@@ -158,13 +152,13 @@ impl Leg {
 impl Race<'_> {
     async fn run(mut self) -> (Tried, Result<bool, Stop>) {
         loop {
-            let (at, step) = match self.event().await {
-                Event::HungUp => return self.left(),
-                Event::Due => match self.at_due().await {
+            let (at, step) = match self.step().await {
+                Ok(Some(step)) => step,
+                Ok(None) => match self.at_due().await {
                     Ok(()) => continue,
                     Err(HungUp) => return self.left(),
                 },
-                Event::Step(at, step) => (at, step),
+                Err(HungUp) => return self.left(),
             };
             match self.advance(at, step) {
                 Next::Goes => {}
@@ -189,7 +183,8 @@ impl Race<'_> {
         }
     }
 
-    async fn event(&mut self) -> Event {
+    /// The next step of a leg, and which one's; `None` where something is due before.
+    async fn step(&mut self) -> Result<Option<(usize, Step)>, HungUp> {
         let deadline = [self.hedge_at, self.comment_at()]
             .into_iter()
             .flatten()
@@ -198,13 +193,13 @@ impl Race<'_> {
         poll_fn(|cx| {
             for (at, leg) in legs.iter_mut().enumerate() {
                 if let Poll::Ready(step) = leg.doing.as_mut().poll(cx) {
-                    return Poll::Ready(Event::Step(at, step));
+                    return Poll::Ready(Ok(Some((at, step))));
                 }
             }
             if client.poll_hangup(cx).is_ready() {
-                return Poll::Ready(Event::HungUp);
+                return Poll::Ready(Err(HungUp));
             }
-            client.poll_alarm(cx, deadline).map(|()| Event::Due)
+            client.poll_alarm(cx, deadline).map(|()| Ok(None))
         })
         .await
     }
