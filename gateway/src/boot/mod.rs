@@ -119,13 +119,8 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     tls.follow_rows(&cell);
     let cold = ColdThread::start(cold_bridge, options).map_err(|e| because("cold side", e))?;
     ready.go();
-    upgrade::call_itself(upgrade::SERVING);
     say_started(&settings, &placement, &ready, status_addr);
-    warn_of_exposure(&settings);
-    notify::tell(notify::READY);
-    if let Some(ready) = inherited.ready {
-        upgrade::say_ready(ready);
-    }
+    announce(inherited);
 
     let gateway = Gateway {
         passed,
@@ -374,4 +369,14 @@ fn say_started(
         metrics = %status_addr,
         "serving"
     );
+    warn_of_exposure(settings);
+}
+
+/// Tells everybody who waits for it that this process serves.
+fn announce(inherited: Inherited) {
+    upgrade::call_itself(upgrade::SERVING);
+    notify::tell(notify::READY);
+    if let Some(ready) = inherited.ready {
+        upgrade::say_ready(ready);
+    }
 }
