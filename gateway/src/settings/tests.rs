@@ -217,7 +217,7 @@ const REPORT: &str = r#"
   - resources_file: and `etcd.endpoints` are mutually exclusive
   - etcd.endpoints[0]: must be `http://host:port` or `https://host:port`
   - etcd.password_env: required with `user`
-  - proxy.adress: unknown key `adress` (known here: addr, header_read_timeout_secs, http2, io_engine, max_connections_per_worker, pin_cpus, real_ip, request_body_limit_bytes, request_id, thread_per_core, tls, url_rewrites, workers)
+  - proxy.adress: unknown key `adress` (known here: addr, header_read_timeout_secs, http2, io_engine, max_connections_per_worker, max_requests_per_worker, memory, pin_cpus, real_ip, request_body_limit_bytes, request_id, thread_per_core, tls, url_rewrites, workers)
   - proxy.workers: must be 1 to 1024
   - proxy.real_ip.trusted_proxies[1]: must be a CIDR block or an IP address
   - proxy.request_id.accept_headers[1]: must not be a header of credentials, routing or tracing
@@ -234,7 +234,7 @@ const REPORT: &str = r#"
   - shutdown: must be a mapping, not a number
   - colour: unknown key `colour` (known here: admin, bedrock_endpoint_url, cache, downstream, etcd, managed, observability, proxy, ratelimit, resources_file, resources_file_watch, secrets, shutdown, upstream)
   - downstream.idle_timeout_secs: must be a whole number, 0 or more (set by SLUICE_DOWNSTREAM__IDLE_TIMEOUT_SECS)
-  - SLUICE_PROXY__WORKER: there is no key `proxy.worker` (known at proxy: addr, header_read_timeout_secs, http2, io_engine, max_connections_per_worker, pin_cpus, real_ip, request_body_limit_bytes, request_id, thread_per_core, tls, url_rewrites, workers)
+  - SLUICE_PROXY__WORKER: there is no key `proxy.worker` (known at proxy: addr, header_read_timeout_secs, http2, io_engine, max_connections_per_worker, max_requests_per_worker, memory, pin_cpus, real_ip, request_body_limit_bytes, request_id, thread_per_core, tls, url_rewrites, workers)
 "#;
 
 #[test]

@@ -204,7 +204,7 @@ mod tests {
         let version = Version::V2;
         assert_eq!((&measure, limit), (&Measure::Group { path, version }, 300));
         // Far below the mark nobody asks what it is made of.
-        assert_eq!(measure.used(501).unwrap(), 250);
+        assert_eq!(measure.used(502).unwrap(), 250);
         assert_eq!(measure.used(300).unwrap(), 130);
     }
 

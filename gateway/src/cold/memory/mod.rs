@@ -5,6 +5,8 @@ pub mod measure;
 use std::sync::Arc;
 
 use crate::bridge::WorkerView;
+use crate::bridge::counter::Gauge;
+use crate::bridge::domain::Side;
 use crate::bridge::mailbox::ToWorker;
 use crate::bridge::memory::{Memory, Standing};
 use crate::sys::return_freed;
@@ -12,6 +14,10 @@ use measure::Measure;
 
 /// Measurements between two attempts to bring memory down while it is above its mark: a second.
 const RELIEVE_EVERY: u32 = 50;
+/// Measurements between two looks whether callers have left: 5 s.
+const LEAVE_EVERY: u32 = 250;
+/// Fewer open connections and requests than this leave little behind.
+const LOAD_MIN: i64 = 64;
 /// How often freed memory is still given back once memory is below its mark, every second: what a wave
 /// leaves is freed bit by bit.
 const AFTERCARE: u32 = 30;
@@ -23,6 +29,10 @@ pub struct Watch {
     memory: Arc<Memory>,
     /// Measurements since memory was last brought down.
     since_relief: u32,
+    /// Measurements since it was last looked whether callers have left.
+    since_leave: u32,
+    /// The most connections and requests that were open since freed memory was last given back.
+    load_max: i64,
     /// How often freed memory is still to be given back.
     aftercare: u32,
     /// Whether a measurement failed, which is said once.
@@ -37,6 +47,8 @@ impl Watch {
             memory,
             since_relief: 0,
             aftercare: 0,
+            since_leave: 0,
+            load_max: 0,
             is_blind: false,
         }
     }
@@ -57,6 +69,7 @@ impl Watch {
             }
         };
         let standing = self.memory.measured(used);
+        self.see_off(workers, used >= bounds.mark / 4);
         match standing {
             None => return,
             Some(Standing::Low) if self.aftercare == 0 => return,
@@ -82,6 +95,22 @@ impl Watch {
         }
     }
 
+    /// Gives freed memory back once a quarter of the callers has left that were there at most, where
+    /// enough of it `is_used`: what a connection held is small, and stays with the allocator.
+    fn see_off(&mut self, workers: &[WorkerView], is_used: bool) {
+        self.since_leave += 1;
+        if self.since_leave < LEAVE_EVERY {
+            return;
+        }
+        self.since_leave = 0;
+        let load: i64 = workers.iter().map(load_of).sum();
+        self.load_max = self.load_max.max(load);
+        if is_used && self.load_max >= LOAD_MIN && load <= self.load_max / 4 * 3 {
+            self.load_max = load;
+            return_freed();
+        }
+    }
+
     /// Brings memory down: above the mark connections without a request close, and the allocator
     /// gives back what it keeps of freed memory.
     fn relieve(&mut self, workers: &[WorkerView]) {
@@ -94,4 +123,11 @@ impl Watch {
         }
         return_freed();
     }
+}
+
+/// Connections of callers and requests of theirs that are open on a worker.
+fn load_of(worker: &WorkerView) -> i64 {
+    let counters = &worker.counters;
+    let requests = counters.in_flight.iter().map(Gauge::value);
+    counters.connections[Side::Downstream as usize].value() + requests.sum::<i64>()
 }
