@@ -114,12 +114,7 @@ on_both_engines! {
                 let gateway = gateway(engine, &targets, &window(WIDE));
                 for endpoint in ENDPOINTS {
                     let case = format!("{script} at {endpoint} of {kind}");
-                    // It is not told apart from a connection that breaks.
-                    let class = match (error_class, kind) {
-                        ("stream_aborted", _) if script.ends_with("te=close") => "stream_aborted",
-                        (class, _) => class,
-                    };
-                    check_rescued(&gateway, endpoint, class, &case);
+                    check_rescued(&gateway, endpoint, error_class, &case);
                 }
                 assert_eq!(rescued(&gateway), 3.0, "{script} {kind}");
             }
