@@ -8,6 +8,7 @@
 )]
 
 pub mod black_hole;
+pub mod cgroup;
 pub mod command;
 pub mod gateway;
 pub mod raw;

@@ -63,3 +63,4 @@ mod tls;
 mod upgrade;
 mod upstream_faults;
 mod upstream_tls;
+mod wave;
