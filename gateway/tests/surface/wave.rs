@@ -218,8 +218,7 @@ fn wave(name: &str, setup: Setup) {
     }
     let peak = group.peak_bytes();
     wait_for("room", || is_served(&target).ok()?.then_some(()));
-    // Below its mark at any rate: what the allocator keeps of it is the allocator's.
-    let allowed_kib = LIMIT / 1024 * 85 / 100;
+    let allowed_kib = before_kib + 24 * 1024;
     let mut after_kib = 0;
     wait_for("memory to fall back", || {
         after_kib = gateway.rss_kib();
