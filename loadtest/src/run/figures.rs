@@ -81,17 +81,32 @@ pub(super) fn summary(rounds: &[Figures], name: &str) -> Option<Summary> {
         .iter()
         .filter_map(|round| round.value(name))
         .collect();
-    values.sort_by(f64::total_cmp);
-    let (first, last) = (values.first()?, values.last()?);
-    let (low, high) = (
-        values.get((values.len() - 1) / 2)?,
-        values.get(values.len() / 2)?,
-    );
+    let median = median(&mut values)?;
     Some(Summary {
-        median: f64::midpoint(*low, *high),
-        min: *first,
-        max: *last,
+        median,
+        min: *values.first()?,
+        max: *values.last()?,
     })
+}
+
+/// How a figure stands to that of `base`: the median over rounds of the same number, which are next to
+/// each other in time. A machine that is slower for a while is so for both. `None` where no round has
+/// both, or all bases are 0.
+pub(super) fn ratio(rounds: &[Figures], base: &[Figures], name: &str) -> Option<f64> {
+    let pairs = rounds.iter().zip(base);
+    let mut ratios: Vec<f64> = pairs
+        .filter_map(|(round, base)| Some((round.value(name)?, base.value(name)?)))
+        .filter(|(_, base)| *base > 0.0)
+        .map(|(value, base)| value / base)
+        .collect();
+    median(&mut ratios)
+}
+
+/// Sorts `values`; the mean of the middle two where they are even in number.
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let low = values.get(values.len().checked_sub(1)? / 2)?;
+    Some(f64::midpoint(*low, *values.get(values.len() / 2)?))
 }
 
 #[cfg(test)]
@@ -101,6 +116,18 @@ mod tests {
     fn rounds(values: &[f64]) -> Vec<Figures> {
         let round = |value: &f64| Figures(vec![("x_us".to_owned(), *value)]);
         values.iter().map(round).collect()
+    }
+
+    #[test]
+    fn a_ratio_is_of_rounds_next_to_each_other() {
+        // Twice as slow from the third round on, for both.
+        let (base, other) = (
+            rounds(&[10.0, 10.0, 20.0, 20.0]),
+            rounds(&[11.0, 11.0, 22.0]),
+        );
+        assert!((ratio(&other, &base, "x_us").unwrap() - 1.1).abs() < 1e-9);
+        assert_eq!(ratio(&other, &base, "y_us"), None);
+        assert_eq!(ratio(&other, &rounds(&[0.0, 0.0]), "x_us"), None);
     }
 
     #[test]

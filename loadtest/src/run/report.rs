@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use crate::run::figures::{Figures, Summary, summary};
+use crate::run::figures::{Figures, Summary, ratio, summary};
 
 /// Figures whose ratio to the first target says nothing.
 const WITHOUT_RATIO: &[&str] = &["seconds", "requests", "events", "events_all", "streams"];
@@ -17,17 +17,16 @@ pub(super) struct Measured {
 }
 
 /// One row per figure, one column per target: median `[min-max]` and, from the second target on,
-/// the ratio of its median to that of the first.
+/// the ratio to the first, round by round ([`ratio`]).
 pub(super) fn table(targets: &[Measured]) -> String {
     let mut rows = vec![vec![String::new()]];
     rows[0].extend(targets.iter().map(|target| target.name.clone()));
     for name in names(targets) {
-        let first = targets
-            .first()
-            .and_then(|target| summary(&target.rounds, &name));
         let cells = targets.iter().enumerate().map(|(index, target)| {
-            let base = first.filter(|_| index > 0 && !WITHOUT_RATIO.contains(&name.as_str()));
-            summary(&target.rounds, &name).map_or("-".to_owned(), |it| cell(it, base))
+            let base = targets.first().filter(|_| index > 0);
+            let base = base.filter(|_| !WITHOUT_RATIO.contains(&name.as_str()));
+            let ratio = base.and_then(|base| ratio(&target.rounds, &base.rounds, &name));
+            summary(&target.rounds, &name).map_or("-".to_owned(), |it| cell(it, ratio))
         });
         rows.push(std::iter::once(name.clone()).chain(cells).collect());
     }
@@ -81,14 +80,14 @@ fn names(targets: &[Measured]) -> Vec<String> {
     names
 }
 
-fn cell(it: Summary, base: Option<Summary>) -> String {
+fn cell(it: Summary, ratio: Option<f64>) -> String {
     let mut text = number(it.median);
     if it.min < it.max {
         // Writing to a text does not fail.
         let _ = write!(text, " [{}-{}]", number(it.min), number(it.max));
     }
-    if let Some(base) = base.filter(|base| base.median > 0.0) {
-        let _ = write!(text, "  {:.2}x", it.median / base.median);
+    if let Some(ratio) = ratio {
+        let _ = write!(text, "  {ratio:.2}x");
     }
     text
 }
@@ -153,7 +152,7 @@ mod tests {
         );
         let want = [
             "         one               other",
-            "a_us     20.0 [10.0-30.0]  10.0  0.50x",
+            "a_us     20.0 [10.0-30.0]  10.0  0.67x",
             "error_x  -                 2.000",
             "b_us     1.000             -",
         ];
