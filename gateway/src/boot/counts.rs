@@ -152,7 +152,9 @@ mod tests {
     fn take(table: &LimitTable, key: &str) -> Receipt {
         let bucket = table.bucket(key, unix_ms()).unwrap();
         let at_ms = unix_ms();
-        bucket.take(&terms(), Charge { at_ms, tokens: 0 }).unwrap()
+        bucket
+            .take(&terms(), Charge { at_ms, tokens: 0 }, |_, _| ())
+            .unwrap()
     }
 
     fn slots_left(table: &LimitTable, key: &str) -> u64 {

@@ -22,13 +22,19 @@ impl Headroom {
             ..Self::default()
         };
         for &(field, limit) in terms.windows() {
-            let place = match field.counts() {
-                Dimension::Tokens => &mut left.tokens,
-                Dimension::Requests | Dimension::Concurrency => &mut left.requests,
-            };
-            *place = tighter(*place, Some(bucket.room(field, limit, now_ms)));
+            left.note(field.counts(), bucket.room(field, limit, now_ms));
         }
         left
+    }
+
+    /// Takes `room` of one more limit into account.
+    pub(super) fn note(&mut self, of: Dimension, room: Room) {
+        let place = match of {
+            Dimension::Requests => &mut self.requests,
+            Dimension::Tokens => &mut self.tokens,
+            Dimension::Concurrency => &mut self.concurrent,
+        };
+        *place = tighter(*place, Some(room));
     }
 
     /// The tighter of the two in each dimension: for a request with a permit for its caller and one

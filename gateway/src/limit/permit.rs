@@ -42,10 +42,9 @@ impl Permit {
 
     /// Counts the request in `bucket` too. On an error nothing was counted there.
     pub(super) fn take(&mut self, bucket: &Hold, terms: &Terms) -> Result<(), Full> {
-        let receipt = bucket.take(terms, self.charge)?;
-        let now_ms = self.charge.at_ms;
-        let left = Headroom::of(bucket, terms, now_ms);
-        self.headroom = self.headroom.and(left);
+        let headroom = &mut self.headroom;
+        let left = |of, room| headroom.note(of, room);
+        let receipt = bucket.take(terms, self.charge, left)?;
         self.taken.push(Taken {
             bucket: Hold::clone(bucket),
             receipt,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::terms::Terms;
-use super::window::{Field, Window};
+use super::window::{Field, Reading, Window};
 
 /// The counts of one subject, on a cache line of their own. Limits are no part of it: they come with
 /// each request, so that a changed limit applies to what was counted before.
@@ -130,13 +130,20 @@ impl Bucket {
     /// limit was found reached is taken back. Meanwhile another request may find it counted and be
     /// refused, so that in a race fewer may be admitted than fit, and never more.
     ///
+    /// `left` hears what is left of each limit, as it was counted.
+    ///
     /// # Errors
     ///
     /// The first limit that is reached; nothing is counted then.
-    pub fn take(&self, terms: &Terms, charge: Charge) -> Result<Receipt, Full> {
+    pub fn take(
+        &self,
+        terms: &Terms,
+        charge: Charge,
+        mut left: impl FnMut(Dimension, Room),
+    ) -> Result<Receipt, Full> {
         let mut receipt = Receipt::default();
         if let Some(slots) = terms.slots() {
-            self.take_slot(slots)?;
+            left(Dimension::Concurrency, self.take_slot(slots)?);
             receipt.slot = true;
         }
         for &(field, limit) in terms.windows() {
@@ -146,7 +153,10 @@ impl Bucket {
             };
             let window = self.window(field);
             match window.admit(field, limit, amount, charge.at_ms) {
-                Ok(window) => receipt.note(field, window, charge.at_ms),
+                Ok(now) => {
+                    receipt.note(field, now.window, charge.at_ms);
+                    left(field.counts(), room(field, limit, now, charge.at_ms));
+                }
                 Err(seen) => {
                     self.undo(receipt, charge);
                     return Err(full(field, seen.window, charge.at_ms));
@@ -156,11 +166,12 @@ impl Bucket {
         Ok(receipt)
     }
 
-    fn take_slot(&self, slots: u32) -> Result<(), Full> {
+    fn take_slot(&self, slots: u32) -> Result<Room, Full> {
         let taken = self
             .in_flight
             .fetch_update(Relaxed, Relaxed, |taken| (taken < slots).then(|| taken + 1));
-        taken.map(|_| ()).map_err(|_| NO_SLOT)
+        let before = taken.map_err(|_| NO_SLOT)?;
+        Ok(slots_room(slots, before + 1))
     }
 
     /// Takes back everything that [`Bucket::take`] counted, as far as its windows are not over.
@@ -205,22 +216,13 @@ impl Bucket {
     /// What is left of `limit` in the window of `field`.
     pub fn room(&self, field: Field, limit: u64, now_ms: u64) -> Room {
         let seen = self.window(field).read(field, now_ms);
-        Room {
-            limit,
-            remaining: limit.saturating_sub(seen.count),
-            reset_secs: field.ends_in_secs(seen.window, now_ms),
-        }
+        room(field, limit, seen, now_ms)
     }
 
     /// How many more requests may be in flight, if that is limited.
     pub fn slots(&self, terms: &Terms) -> Option<Room> {
-        let limit = u64::from(terms.slots()?);
-        let taken = u64::from(self.in_flight.load(Relaxed));
-        Some(Room {
-            limit,
-            remaining: limit.saturating_sub(taken),
-            reset_secs: 0,
-        })
+        let slots = terms.slots()?;
+        Some(slots_room(slots, self.in_flight.load(Relaxed)))
     }
 
     /// Whether it holds nothing that matters at `now_ms` or after: no slot, no count of a window
@@ -265,6 +267,22 @@ impl Bucket {
             Field::Tpm => tpm,
             Field::Tpd => tpd,
         }
+    }
+}
+
+fn room(field: Field, limit: u64, seen: Reading, now_ms: u64) -> Room {
+    Room {
+        limit,
+        remaining: limit.saturating_sub(seen.count),
+        reset_secs: field.ends_in_secs(seen.window, now_ms),
+    }
+}
+
+fn slots_room(slots: u32, taken: u32) -> Room {
+    Room {
+        limit: u64::from(slots),
+        remaining: u64::from(slots.saturating_sub(taken)),
+        reset_secs: 0,
     }
 }
 

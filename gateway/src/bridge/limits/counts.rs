@@ -81,11 +81,11 @@ mod tests {
             at_ms: 5,
             tokens: 100,
         };
-        let receipt = old.take(&terms(), charge).unwrap();
+        let receipt = old.take(&terms(), charge, |_, _| ()).unwrap();
         let first = Counts::of(&old);
         first.add_to(&new, Counts::default());
         assert_eq!(left(&new, 5), [9, 900, 3]);
-        let _ = new.take(&terms(), charge).unwrap();
+        let _ = new.take(&terms(), charge, |_, _| ()).unwrap();
         first.add_to(&new, first);
         assert_eq!(left(&new, 5), [8, 800, 2]);
 
@@ -99,16 +99,16 @@ mod tests {
     fn a_window_that_has_turned_in_one_process_turns_in_the_other() {
         let (old, new) = <(Bucket, Bucket)>::default();
         let at = |at_ms| Charge { at_ms, tokens: 0 };
-        let _ = old.take(&terms(), at(0)).unwrap();
+        let _ = old.take(&terms(), at(0), |_, _| ()).unwrap();
         let first = Counts::of(&old);
         first.add_to(&new, Counts::default());
-        let _ = old.take(&terms(), at(MINUTE_MS)).unwrap();
+        let _ = old.take(&terms(), at(MINUTE_MS), |_, _| ()).unwrap();
         let second = Counts::of(&old);
         second.add_to(&new, first);
         assert_eq!(left(&new, MINUTE_MS)[0], 9);
         // The other one is in a later minute already.
-        let _ = new.take(&terms(), at(2 * MINUTE_MS)).unwrap();
-        let _ = old.take(&terms(), at(MINUTE_MS)).unwrap();
+        let _ = new.take(&terms(), at(2 * MINUTE_MS), |_, _| ()).unwrap();
+        let _ = old.take(&terms(), at(MINUTE_MS), |_, _| ()).unwrap();
         Counts::of(&old).add_to(&new, second);
         assert_eq!(left(&new, 2 * MINUTE_MS)[0], 9);
     }
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn slots_of_a_process_that_has_ended_are_free() {
         let (old, new) = <(Bucket, Bucket)>::default();
-        let _ = old.take(&terms(), Charge::default()).unwrap();
+        let _ = old.take(&terms(), Charge::default(), |_, _| ()).unwrap();
         let last = Counts::of(&old);
         last.add_to(&new, Counts::default());
         last.without_slots().add_to(&new, last);

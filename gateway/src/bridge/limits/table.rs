@@ -169,7 +169,9 @@ mod tests {
             ..RateLimit::default()
         };
         let charge = Charge { at_ms, tokens: 0 };
-        let _ = bucket.take(&Terms::from(&limits), charge).unwrap();
+        let _ = bucket
+            .take(&Terms::from(&limits), charge, |_, _| ())
+            .unwrap();
     }
 
     #[test]
@@ -200,7 +202,7 @@ mod tests {
         };
         let bucket = table.bucket("k", 0).unwrap();
         let receipt = bucket
-            .take(&Terms::from(&limits), Charge::default())
+            .take(&Terms::from(&limits), Charge::default(), |_, _| ())
             .unwrap();
         drop(bucket);
         table.sweep(MINUTE_MS);
@@ -266,7 +268,11 @@ mod tests {
                 scope.spawn(|| {
                     for at_ms in 0..2_000 {
                         let bucket = table.bucket("k", at_ms).unwrap();
-                        let taken = bucket.take(&Terms::from(&limits), Charge { at_ms, tokens: 0 });
+                        let taken = bucket.take(
+                            &Terms::from(&limits),
+                            Charge { at_ms, tokens: 0 },
+                            |_, _| (),
+                        );
                         admitted.fetch_add(u64::from(taken.is_ok()), Relaxed);
                     }
                 });

@@ -147,23 +147,26 @@ impl Window {
         field.current(self.0.load(Relaxed), now_ms)
     }
 
-    /// Adds `amount` if the count is below `limit`, and returns the number of the window it was
-    /// added in; otherwise changes nothing and returns what was read.
+    /// Adds `amount` if the count is below `limit`, and returns what the window holds then; otherwise
+    /// changes nothing and returns what was read.
     pub(super) fn admit(
         &self,
         field: Field,
         limit: u64,
         amount: u64,
         now_ms: u64,
-    ) -> Result<u64, Reading> {
+    ) -> Result<Reading, Reading> {
         let limit = limit.min(field.count_max());
         let mut seen = Reading::default();
         let changed = self.0.fetch_update(Relaxed, Relaxed, |word| {
             seen = field.current(word, now_ms);
-            let count = seen.count.saturating_add(amount);
-            (seen.count < limit).then(|| field.pack(seen.window, count))
+            let is_below = seen.count < limit;
+            if is_below {
+                seen.count = seen.count.saturating_add(amount).min(field.count_max());
+            }
+            is_below.then(|| field.pack(seen.window, seen.count))
         });
-        changed.map(|_| seen.window).map_err(|_| seen)
+        changed.map(|_| seen).map_err(|_| seen)
     }
 
     /// Takes `amount` off `window`, never below 0. Does nothing once another window has begun.
@@ -251,18 +254,24 @@ mod tests {
                 window: number,
                 count: 2,
             });
+            let counted = |windows: i64, count| {
+                Ok(Reading {
+                    window: number.strict_add_signed(windows),
+                    count,
+                })
+            };
             for (now_ms, want) in [
-                (start, Ok(number)),
-                (start + 1, Ok(number)),
+                (start, counted(0, 1)),
+                (start + 1, counted(0, 2)),
                 (start + 2, full),
                 (start + length_ms - 1, full),
-                (start + length_ms, Ok(number + 1)),
+                (start + length_ms, counted(1, 1)),
                 // Another worker still has the time of the window before.
-                (start + length_ms - 1, Ok(number + 1)),
+                (start + length_ms - 1, counted(1, 2)),
                 (start + length_ms + 1, full.map_err(|full| next(full, 1))),
                 // The clock was set back by two windows.
-                (start - length_ms, Ok(number - 1)),
-                (start + length_ms * 9, Ok(number + 9)),
+                (start - length_ms, counted(-1, 1)),
+                (start + length_ms * 9, counted(9, 1)),
             ] {
                 assert_eq!(admit(now_ms), want, "{field:?} at {now_ms}");
             }

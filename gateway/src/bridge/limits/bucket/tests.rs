@@ -42,11 +42,13 @@ fn refusal(limits: &RateLimit) -> Result<(), Full> {
     };
     let bucket = Bucket::default();
     let now_ms = MIDNIGHT_MS + 1_500;
-    let _ = bucket.take(&Terms::from(&all), charge(now_ms, 10)).unwrap();
+    let _ = bucket
+        .take(&Terms::from(&all), charge(now_ms, 10), |_, _| ())
+        .unwrap();
     let before = counts(&bucket, now_ms);
     let checked = bucket.check(&Terms::from(limits), now_ms);
     let taken = bucket
-        .take(&Terms::from(limits), charge(now_ms, 10))
+        .take(&Terms::from(limits), charge(now_ms, 10), |_, _| ())
         .map(|_| ());
     assert_eq!(taken, checked);
     if taken.is_err() {
@@ -119,7 +121,7 @@ fn zero_of_anything_admits_nothing() {
         let bucket = Bucket::default();
         assert!(
             bucket
-                .take(&Terms::from(&limits), charge(MIDNIGHT_MS, 0))
+                .take(&Terms::from(&limits), charge(MIDNIGHT_MS, 0), |_, _| ())
                 .is_err()
         );
         assert!(bucket.check(&Terms::from(&limits), MIDNIGHT_MS).is_err());
@@ -130,7 +132,7 @@ fn zero_of_anything_admits_nothing() {
     };
     assert!(
         Bucket::default()
-            .take(&Terms::from(&limits), charge(0, 0))
+            .take(&Terms::from(&limits), charge(0, 0), |_, _| ())
             .is_err()
     );
 }
@@ -146,14 +148,18 @@ fn what_is_given_back_is_what_was_counted() {
     };
     let bucket = Bucket::default();
     let reserved = charge(MIDNIGHT_MS, 70);
-    let receipt = bucket.take(&Terms::from(&limits), reserved).unwrap();
+    let receipt = bucket
+        .take(&Terms::from(&limits), reserved, |_, _| ())
+        .unwrap();
     assert_eq!(counts(&bucket, MIDNIGHT_MS), ([1, 0, 0, 1, 70, 0], 1));
     bucket.release(receipt);
     bucket.settle(receipt, reserved, 30, MIDNIGHT_MS + 10);
     assert_eq!(counts(&bucket, MIDNIGHT_MS), ([1, 0, 0, 1, 30, 0], 0));
 
     let later = charge(MIDNIGHT_MS + 50, 20);
-    let receipt = bucket.take(&Terms::from(&limits), later).unwrap();
+    let receipt = bucket
+        .take(&Terms::from(&limits), later, |_, _| ())
+        .unwrap();
     bucket.refund(receipt, later);
     assert_eq!(counts(&bucket, MIDNIGHT_MS), ([2, 0, 0, 2, 30, 0], 1));
     bucket.refund(Receipt::default(), later);
@@ -170,9 +176,11 @@ fn a_slow_workers_request_is_given_back_to_the_window_it_counted_in() {
     };
     let bucket = Bucket::default();
     let turned = charge(MIDNIGHT_MS, 10);
-    let _ = bucket.take(&Terms::from(&limits), turned).unwrap();
+    let _ = bucket
+        .take(&Terms::from(&limits), turned, |_, _| ())
+        .unwrap();
     let slow = charge(MIDNIGHT_MS - 1, 20);
-    let receipt = bucket.take(&Terms::from(&limits), slow).unwrap();
+    let receipt = bucket.take(&Terms::from(&limits), slow, |_, _| ()).unwrap();
     assert_eq!(counts(&bucket, MIDNIGHT_MS), ([2, 0, 0, 0, 30, 0], 0));
     bucket.undo(receipt, slow);
     assert_eq!(counts(&bucket, MIDNIGHT_MS), ([1, 0, 0, 0, 10, 0], 0));
@@ -189,7 +197,7 @@ fn room_is_what_is_left_and_never_negative() {
     };
     let now_ms = MIDNIGHT_MS + 20_000;
     let _ = bucket
-        .take(&Terms::from(&limits), charge(now_ms, 150))
+        .take(&Terms::from(&limits), charge(now_ms, 150), |_, _| ())
         .unwrap();
     let room = |field: Field| Some(bucket.room(field, field.of(&limits)?, now_ms));
     let of = |limit, remaining, reset_secs| {
@@ -216,7 +224,7 @@ fn a_bucket_is_idle_when_its_windows_are_over_and_its_slots_free() {
         ..NONE
     };
     let receipt = bucket
-        .take(&Terms::from(&limits), charge(MIDNIGHT_MS, 0))
+        .take(&Terms::from(&limits), charge(MIDNIGHT_MS, 0), |_, _| ())
         .unwrap();
     assert!(!bucket.is_idle(MIDNIGHT_MS + 60_000));
     bucket.release(receipt);
@@ -258,7 +266,7 @@ fn threads_that_hammer_one_limit_admit_exactly_that_many_in_each_window() {
                         barrier.wait();
                         for _ in 0..LIMIT {
                             let now = charge(MIDNIGHT_MS + second * 1_000, 1);
-                            if bucket.take(&Terms::from(&limits), now).is_ok() {
+                            if bucket.take(&Terms::from(&limits), now, |_, _| ()).is_ok() {
                                 admitted.fetch_add(1, Relaxed);
                             }
                         }
@@ -285,7 +293,7 @@ fn no_more_are_in_flight_than_there_are_slots_and_all_leave() {
             scope.spawn(|| {
                 for _ in 0..5_000 {
                     let now = charge(MIDNIGHT_MS, 0);
-                    let Ok(receipt) = bucket.take(&Terms::from(&limits), now) else {
+                    let Ok(receipt) = bucket.take(&Terms::from(&limits), now, |_, _| ()) else {
                         continue;
                     };
                     admitted.fetch_add(1, Relaxed);
