@@ -253,10 +253,6 @@ fn what_this_version_does_not_do_is_refused_by_name() {
             "managed.enabled",
         ),
         (
-            "proxy: {addr: '127.0.0.1:0', tls: {dynamic: true}}",
-            "proxy.tls.dynamic",
-        ),
-        (
             "observability: {tracing: {otlp: {enabled: true, endpoint: 'http://o'}}}",
             "observability.tracing.otlp.enabled",
         ),
@@ -273,11 +269,7 @@ fn what_this_version_does_not_do_is_refused_by_name() {
     let desk = Desk::new();
     desk.file("r.yaml", RESOURCES);
     for (text, path) in cases {
-        let proxy = if text.starts_with("proxy") {
-            ""
-        } else {
-            "proxy: {addr: '127.0.0.1:0'}\n"
-        };
+        let proxy = "proxy: {addr: '127.0.0.1:0'}\n";
         let own_source = text.starts_with("etcd") || text.starts_with("managed");
         let source = if own_source {
             ""
