@@ -1,5 +1,6 @@
 //! Measures the memory of the process, and says what workers may take. [cold]
 
+mod leaving;
 pub mod measure;
 
 use std::sync::Arc;
@@ -10,14 +11,15 @@ use crate::bridge::domain::Side;
 use crate::bridge::mailbox::ToWorker;
 use crate::bridge::memory::{Memory, Standing};
 use crate::sys::return_freed;
+use leaving::Leaving;
 use measure::Measure;
 
 /// Measurements between two attempts to bring memory down while it is above its mark: a second.
 const RELIEVE_EVERY: u32 = 50;
 /// Measurements between two looks whether callers have left: 5 s.
 const LEAVE_EVERY: u32 = 250;
-/// Fewer open connections and requests than this leave little behind.
-const LOAD_MIN: i64 = 64;
+/// What callers leave behind is given back where this part of the mark is in use: less is no burden.
+const WORTH_PART: u64 = 8;
 /// How often freed memory is still given back once memory is below its mark, every second: what a wave
 /// leaves is freed bit by bit.
 const AFTERCARE: u32 = 30;
@@ -31,8 +33,7 @@ pub struct Watch {
     since_relief: u32,
     /// Measurements since it was last looked whether callers have left.
     since_leave: u32,
-    /// The most connections and requests that were open since freed memory was last given back.
-    load_max: i64,
+    leaving: Leaving,
     /// How often freed memory is still to be given back.
     aftercare: u32,
     /// Whether a measurement failed, which is said once.
@@ -48,7 +49,7 @@ impl Watch {
             since_relief: 0,
             aftercare: 0,
             since_leave: 0,
-            load_max: 0,
+            leaving: Leaving::default(),
             is_blind: false,
         }
     }
@@ -69,7 +70,7 @@ impl Watch {
             }
         };
         let standing = self.memory.measured(used);
-        self.see_off(workers, used >= bounds.mark / 4);
+        self.see_off(workers, used >= bounds.mark / WORTH_PART);
         match standing {
             None => return,
             Some(Standing::Low) if self.aftercare == 0 => return,
@@ -95,8 +96,8 @@ impl Watch {
         }
     }
 
-    /// Gives freed memory back once a quarter of the callers has left that were there at most, where
-    /// enough of it `is_used`: what a connection held is small, and stays with the allocator.
+    /// Gives freed memory back once callers have left, where enough of it `is_used`: what a connection
+    /// held is small, and stays with the allocator.
     fn see_off(&mut self, workers: &[WorkerView], is_used: bool) {
         self.since_leave += 1;
         if self.since_leave < LEAVE_EVERY {
@@ -104,9 +105,7 @@ impl Watch {
         }
         self.since_leave = 0;
         let load: i64 = workers.iter().map(load_of).sum();
-        self.load_max = self.load_max.max(load);
-        if is_used && self.load_max >= LOAD_MIN && load <= self.load_max / 4 * 3 {
-            self.load_max = load;
+        if self.leaving.look(load) && is_used {
             return_freed();
         }
     }
