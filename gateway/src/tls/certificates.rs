@@ -1,20 +1,18 @@
 //! Which certificate answers a client. [pure]
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::by_name::ByName;
 use super::files::Pair;
 
 /// The pairs of a listener, found by the name that a client asks for.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     pairs: Vec<Arc<CertifiedKey>>,
-    exact: HashMap<Box<str>, Vec<usize>>,
-    /// By what follows the first label.
-    wildcard: HashMap<Box<str>, Vec<usize>>,
+    named: ByName<Vec<usize>>,
     /// For clients that ask for no name, or for one that no pair has: the first pair, and those
     /// with a name of it, for clients of other algorithms.
     fallback: Vec<usize>,
@@ -23,14 +21,10 @@ pub(crate) struct Certificates {
 impl Certificates {
     /// Answers with `pairs`, of which the first is the fallback.
     pub(crate) fn new(pairs: &[Pair]) -> Self {
-        let (mut exact, mut wildcard) = <(HashMap<_, Vec<_>>, HashMap<_, Vec<_>>)>::default();
+        let mut named = ByName::<Vec<usize>>::default();
         for (index, pair) in pairs.iter().enumerate() {
             for name in &pair.facts.names {
-                let (map, key) = match name.strip_prefix("*.") {
-                    Some(rest) => (&mut wildcard, rest.into()),
-                    None => (&mut exact, name.clone()),
-                };
-                map.entry(key).or_default().push(index);
+                named.entry(name).or_default().push(index);
             }
         }
         let names = |pair: &Pair| pair.facts.names.clone();
@@ -43,8 +37,7 @@ impl Certificates {
                 .map(|(index, _)| index)
                 .collect(),
             pairs: pairs.iter().map(|pair| Arc::clone(&pair.key)).collect(),
-            exact,
-            wildcard,
+            named,
         }
     }
 
@@ -52,8 +45,7 @@ impl Certificates {
     pub(crate) fn any(pairs: &[Pair]) -> Self {
         Self {
             pairs: pairs.iter().map(|pair| Arc::clone(&pair.key)).collect(),
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
+            named: ByName::default(),
             fallback: (0..pairs.len()).collect(),
         }
     }
@@ -63,9 +55,7 @@ impl Certificates {
         let Some(name) = name.map(str::to_ascii_lowercase) else {
             return &self.fallback;
         };
-        let parent = || self.wildcard.get(name.split_once('.')?.1);
-        let found = self.exact.get(&*name).or_else(parent);
-        found.unwrap_or(&self.fallback)
+        self.named.find(&name).unwrap_or(&self.fallback)
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! Handshakes themselves run where the connection lives: on a worker, or on the cold side.
 
+mod by_name;
 pub(crate) mod certificates;
 pub(crate) mod facts;
 pub(crate) mod files;

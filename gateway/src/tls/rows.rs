@@ -1,6 +1,7 @@
 //! Certificates that come with the configuration: rows of `ssls`, by the names they are for. [boot]
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use config_sync::collection::Collection;
@@ -9,17 +10,16 @@ use config_sync::resource::Resource;
 use config_sync::snapshot::{Other, Snapshot};
 use rustls::ServerConfig;
 
+use super::by_name::ByName;
 use super::certificates::Certificates;
 use super::files::{self, Pair};
 use super::material::{self, ClientRoots, Protocols, Shown, Tickets, configure};
 use crate::settings::{ClientVerify, ListenerTls};
 
-/// What handshakes use by the name that a client asks for. An exact name goes before a wildcard.
+/// What handshakes use by the name that a client asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Named {
-    exact: HashMap<Arc<str>, Arc<ServerConfig>>,
-    /// By what follows the first label.
-    wildcard: HashMap<Arc<str>, Arc<ServerConfig>>,
+    configs: ByName<Arc<ServerConfig>>,
     /// For metrics: the first to expire of each name.
     pub(crate) shown: Vec<Shown>,
 }
@@ -27,30 +27,28 @@ pub(crate) struct Named {
 impl Named {
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.wildcard.is_empty()
+        self.configs.is_empty()
     }
 
     /// That of the row for `name`, which rustls has put into lower case.
     pub(crate) fn config(&self, name: &str) -> Option<&Arc<ServerConfig>> {
-        let parent = || self.wildcard.get(name.split_once('.')?.1);
-        self.exact.get(name).or_else(parent)
+        self.configs.find(name)
     }
 
     /// Adds a row; names that an earlier one has stay its own.
     fn add(&mut self, row: &Ssl, made: &Made) {
         for sni in &row.snis {
-            let (map, name, shown) = match sni {
-                Sni::Exact(name) => (&mut self.exact, name, Box::from(&**name)),
-                Sni::Wildcard(name) => (&mut self.wildcard, name, format!("*.{name}").into()),
+            let name: Box<str> = match sni {
+                Sni::Exact(name) => Box::from(&**name),
+                Sni::Wildcard(name) => format!("*.{name}").into(),
             };
-            if map.contains_key(name) {
-                continue;
+            if let Entry::Vacant(place) = self.configs.entry(&name) {
+                place.insert(Arc::clone(&made.config));
+                self.shown.push(Shown {
+                    name,
+                    not_after: made.not_after,
+                });
             }
-            map.insert(Arc::clone(name), Arc::clone(&made.config));
-            self.shown.push(Shown {
-                name: shown,
-                not_after: made.not_after,
-            });
         }
     }
 }
