@@ -21,6 +21,8 @@ pub(crate) struct Source {
     pending: Vec<u8>,
     /// Whether nothing more can come.
     ended: bool,
+    /// Whether it is acknowledged in pairs.
+    paired: bool,
     /// Whether the reader was told of the end.
     finished: bool,
 }
@@ -33,6 +35,7 @@ impl Source {
             scanner: EventScanner::new(EVENT_BYTES_MAX),
             pending: Vec::new(),
             ended: false,
+            paired: false,
             finished: false,
         }
     }
@@ -77,6 +80,14 @@ impl Source {
     /// Those of the transport.
     pub(super) async fn fill(&mut self, worker: &Worker) -> io::Result<usize> {
         self.reply.connection.fill(worker).await
+    }
+
+    /// Has the rest acknowledged in pairs, once: an acknowledgement costs as much as an event. Not
+    /// before the model has spoken, for the first of a pair may wait.
+    pub(super) fn pair_acks(&mut self) {
+        if !std::mem::replace(&mut self.paired, true) {
+            self.reply.connection.delay_acks();
+        }
     }
 
     /// Nothing more will be read.

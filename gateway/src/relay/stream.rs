@@ -135,6 +135,9 @@ impl Relay<'_> {
             if self.forward(source).await? {
                 return Ok(());
             }
+            if self.tally.said_at.is_some() {
+                source.pair_acks();
+            }
             loop {
                 let due = self.due(&clock, heartbeat);
                 match self.wait(source, due.first()).await {

@@ -63,6 +63,19 @@ impl Socket {
             .set_tcp_keepalive(Some(idle), interval, Some(probes))
     }
 
+    /// Has what arrives acknowledged with the segment after it, or after 40 ms, not with each read.
+    ///
+    /// The kernel ends that by itself once the 40 ms have passed. So a peer that keeps a second small segment
+    /// back until the first is acknowledged (Nagle's algorithm) waits for them once.
+    ///
+    /// # Source
+    ///
+    /// `tcp(7)`, `TCP_QUICKACK`; Linux `tcp_cleanup_rbuf` and `tcp_delack_timer_handler`.
+    pub(crate) fn delay_acks(&self) {
+        // A socket that is gone acknowledges nothing.
+        let _ = rustix::net::sockopt::set_tcp_quickack(self.fd(), false);
+    }
+
     /// Sends the end of the stream, so that the peer reads what was sent before it.
     pub(crate) fn shutdown_write(&self) {
         // A socket that is gone already needs no end.

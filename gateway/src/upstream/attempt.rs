@@ -221,6 +221,11 @@ impl Connection {
         self.transport.fill(&mut self.inbox, &worker.buffers).await
     }
 
+    /// Has what arrives acknowledged in pairs.
+    pub(crate) fn delay_acks(&self) {
+        self.transport.delay_acks();
+    }
+
     /// Puts the connection back for the next request. Only after a final response that says so and
     /// was read to its end; unasked bytes close it instead.
     pub(crate) fn give_back(mut self, worker: &Worker, now: Instant) {

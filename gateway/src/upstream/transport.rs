@@ -64,6 +64,14 @@ impl Transport {
         }
     }
 
+    /// Has what arrives acknowledged in pairs: [`Socket::delay_acks`](crate::sys::Socket::delay_acks).
+    pub(crate) fn delay_acks(&self) {
+        match &self.io {
+            Io::Plain(inflow) => inflow.socket().delay_acks(),
+            Io::Tls(session) => session.socket().delay_acks(),
+        }
+    }
+
     /// Whether an idle connection can carry a request: open, and nothing unasked has arrived. Ask
     /// when the connection becomes idle and when it is to be used again: what comes in between is
     /// noted without a system call.

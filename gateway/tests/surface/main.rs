@@ -11,6 +11,7 @@ mod redis_server;
 
 mod access_log;
 mod accounting;
+mod acks;
 mod admission;
 mod backpressure;
 mod callers;
