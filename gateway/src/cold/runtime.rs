@@ -123,6 +123,7 @@ impl ColdThread {
         let thread = std::thread::Builder::new()
             .name("sluice-cold".to_owned())
             .spawn(move || {
+                super::stand_behind();
                 if let Some(checks) = checks {
                     runtime.spawn(checks::serve(checks, Arc::clone(&bridge.health)));
                 }

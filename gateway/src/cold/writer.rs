@@ -79,7 +79,10 @@ impl Writer {
         let (failed, written) = (Arc::clone(&lost), Arc::clone(&spare));
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || run(output, &inbox, &failed, &written))?;
+            .spawn(move || {
+                super::stand_behind();
+                run(output, &inbox, &failed, &written);
+            })?;
         Ok(Self { jobs, lost, spare })
     }
 
