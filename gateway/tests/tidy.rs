@@ -174,6 +174,7 @@ fn the_runtime_of_the_workers_is_named_where_it_is_known_to_be() {
         "src/worker/engine.rs",
         "src/worker/run.rs",
         "src/worker/task.rs",
+        "src/worker/timers.rs",
         "src/worker/turnstile.rs",
     ]);
     let sources = sources(&["src"]);

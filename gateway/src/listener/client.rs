@@ -48,7 +48,6 @@ pub(crate) struct Client {
     inbox: Inbox,
     gone: bool,
     alarm: Alarm,
-    lent_alarm: Alarm,
     body: BodyReader,
     continue_due: bool,
     /// Body bytes of the current request read so far.
@@ -114,7 +113,6 @@ impl Client {
             inbox: Inbox::default(),
             gone: false,
             alarm: Alarm::default(),
-            lent_alarm: Alarm::default(),
             body: BodyReader::new(BodyLength::None),
             continue_due: false,
             body_received: 0,
@@ -337,17 +335,6 @@ impl Client {
         } else {
             Poll::Pending
         }
-    }
-
-    /// Lends the connection's second alarm out, for work that runs beside this client; give it back,
-    /// so that it is made once per connection.
-    pub(crate) fn lend_alarm(&mut self) -> Alarm {
-        std::mem::take(&mut self.lent_alarm)
-    }
-
-    /// Takes the second alarm back.
-    pub(crate) fn return_alarm(&mut self, alarm: Alarm) {
-        self.lent_alarm = alarm;
     }
 
     /// Ready once `deadline` has passed.

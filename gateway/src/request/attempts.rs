@@ -204,7 +204,7 @@ async fn send(
     let worker = Rc::clone(&ctx.worker);
     ctx.record().attempts += 1;
     ctx.record().upstream_request_id = None;
-    let mut alarm = client.lend_alarm();
+    let mut alarm = Alarm::default();
     let asked = {
         let provider_key = &attempt.route.provider_key;
         let request = &replay.request;
@@ -225,7 +225,6 @@ async fn send(
             }
         }
     };
-    client.return_alarm(alarm);
     ctx.record().upstream_us = Some(ctx.micros_to(asked.at));
     ctx.record().upstream_request_id = asked.id;
     Ok(attempt.answered(asked.reply, asked.at)?)

@@ -34,6 +34,7 @@ use crate::short_text::ShortText;
 use crate::upstream::attempt::{self, Destination, Reply, Request};
 use crate::upstream::clocks::Clocks;
 use crate::worker::Worker;
+use crate::worker::alarm::Alarm;
 use crate::worker::core::LocalSnapshot;
 
 /// The route template, as metrics and logs name it.
@@ -310,7 +311,7 @@ async fn send(
         body: &prepared.body,
         method,
     };
-    let mut alarm = client.lend_alarm();
+    let mut alarm = Alarm::default();
     let sending = attempt::send_to(
         &worker,
         &destination,
@@ -319,7 +320,6 @@ async fn send(
         &mut alarm,
     );
     let sent = client.until_hangup(pin!(sending)).await?;
-    client.return_alarm(alarm);
     let upstream_us = ctx.micros_to(worker.tick());
     ctx.record().upstream_us = Some(upstream_us);
     let labels = &prepared.route.labels;

@@ -4,41 +4,20 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use monoio::time::{Instant, Sleep, sleep_until};
+use monoio::time::Instant;
 
-/// A timer whose deadline moves with every byte, yet touches the runtime's wheel rarely.
-///
-/// A deadline that moves *later* only changes a number: when the wheel fires early, the alarm goes
-/// back to sleep. One that moves *earlier* re-arms the wheel.
+use super::timers::Timer;
+
+/// A timer whose deadline moves with every byte.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
+pub(crate) struct Alarm(Timer);
 
 impl Alarm {
     /// Ready once `deadline` has passed; `None` never is.
-    pub(crate) fn poll_until(
-        &mut self,
-        cx: &mut Context<'_>,
-        deadline: Option<Instant>,
-    ) -> Poll<()> {
-        let Some(deadline) = deadline else {
-            return Poll::Pending;
-        };
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        loop {
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if sleep.deadline() >= deadline {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(deadline);
+    pub(crate) fn poll_until(&mut self, cx: &Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        match deadline {
+            Some(deadline) => self.0.poll(cx, deadline),
+            None => Poll::Pending,
         }
     }
 }

@@ -18,6 +18,7 @@ pub(crate) mod placement;
 pub(crate) mod race;
 pub(crate) mod run;
 pub(crate) mod task;
+mod timers;
 pub(crate) mod tls;
 mod turnstile;
 

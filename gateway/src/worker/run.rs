@@ -13,6 +13,7 @@ use super::core::{Phase, WorkerParts};
 use super::engine::Footing;
 use super::placement::pin_to;
 use super::task;
+use super::timers;
 use super::turnstile::Turnstile;
 use crate::bridge::domain::Side;
 use crate::bridge::log::{Event, Level};
@@ -53,6 +54,7 @@ pub(crate) fn main(
         let worker = Worker::new(parts, turnstile);
         let id = rustix::thread::gettid().as_raw_nonzero().get();
         worker.shard().started(id.unsigned_abs());
+        background(&worker, timers::run(Rc::clone(&worker)));
         background(&worker, heartbeat(Rc::clone(&worker)));
         background(&worker, sweep(Rc::clone(&worker)));
         background(&worker, mailbox(Rc::clone(&worker)));
