@@ -11,7 +11,7 @@ use crate::bridge::domain::Overload;
 use crate::http::h2;
 use crate::rejection::Rejection;
 use crate::request;
-use crate::sys::Socket;
+use crate::sys::{Pooled, Socket};
 use crate::worker::Worker;
 use crate::worker::core::Phase;
 use crate::worker::inbox::Inbox;
@@ -40,16 +40,17 @@ pub(crate) async fn turn_away(
     let mut client = Client::new(Rc::clone(worker), wire, peer).turned_away(why);
     match client.next_head().await {
         Next::Head(head) => {
-            request::serve(worker, head, &mut client).await;
+            Box::pin(request::serve(worker, head, &mut client)).await;
         }
         Next::Http2 => {
             return http2::serve(worker, client.into_stream(), (peer, Some(why)), open).await;
         }
         Next::Malformed(_) | Next::Slow | Next::Closed => {
-            request::refuse(worker, &Rejection::Overloaded(why), &mut client).await;
+            let rejection = Rejection::Overloaded(why);
+            Box::pin(request::refuse(worker, &rejection, &mut client)).await;
         }
     }
-    client.linger().await;
+    Box::pin(client.linger()).await;
 }
 
 /// Serves one connection to its end.
@@ -68,14 +69,16 @@ pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, o
         }
         open.set_busy(true);
         let kept = match next {
-            Next::Head(head) => request::serve(worker, head, &mut client).await,
+            // Kilobytes, which a connection that waits does not hold.
+            Next::Head(head) => Pooled::new(request::serve(worker, head, &mut client)).await,
             Next::Malformed(error) => {
                 let (status, message) = (error.status(), error.message());
-                request::refuse(worker, &Rejection::Head { status, message }, &mut client).await;
+                let rejection = Rejection::Head { status, message };
+                Box::pin(request::refuse(worker, &rejection, &mut client)).await;
                 false
             }
             Next::Slow => {
-                request::refuse(worker, &SLOW_HEAD, &mut client).await;
+                Box::pin(request::refuse(worker, &SLOW_HEAD, &mut client)).await;
                 false
             }
             Next::Closed | Next::Http2 => {
@@ -85,7 +88,7 @@ pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, o
         };
         open.set_busy(false);
         if !kept || worker.phase.get() >= Phase::Closing {
-            client.linger().await;
+            Box::pin(client.linger()).await;
             return;
         }
     }

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::io;
 
 use super::stream::Tally;
+use crate::http::h1::BodyReader;
 use crate::http::sse::{EVENT_BYTES_MAX, EventScanner, SseError};
 use crate::provider::StreamReader;
 use crate::rejection::Rejection;
-use crate::upstream::attempt::Reply;
+use crate::upstream::attempt::{Connection, Reply};
 use crate::upstream::failure::Failure;
 use crate::worker::Worker;
 
@@ -15,7 +16,10 @@ const TOO_LONG: Cow<'static, str> = Cow::Borrowed("an event is longer than the b
 
 /// A stream being read. Holds one event of at most [`EVENT_BYTES_MAX`] while that is incomplete.
 pub(crate) struct Source {
-    reply: Reply,
+    connection: Connection,
+    body: BodyReader,
+    /// Whether the connection can carry another request after the body.
+    keep_alive: bool,
     scanner: EventScanner,
     /// What no event was made of yet.
     pending: Vec<u8>,
@@ -30,8 +34,15 @@ pub(crate) struct Source {
 impl Source {
     /// At the first byte of the body.
     pub(crate) fn new(reply: Reply) -> Self {
+        let Reply {
+            head,
+            connection,
+            body,
+        } = reply;
         Self {
-            reply,
+            connection,
+            body,
+            keep_alive: head.keep_alive(),
             scanner: EventScanner::new(EVENT_BYTES_MAX),
             pending: Vec::new(),
             ended: false,
@@ -59,7 +70,7 @@ impl Source {
             self.pending = worker.buffers.take();
         }
         let taken = self.take_body();
-        let ended = self.reply.body.is_done() || self.ended;
+        let ended = self.body.is_done() || self.ended;
         let mut translated = self.events(ended, worker, reader, tally, out);
         if self.pending.is_empty() {
             worker.buffers.give(std::mem::take(&mut self.pending));
@@ -79,14 +90,14 @@ impl Source {
     ///
     /// Those of the transport.
     pub(super) async fn fill(&mut self, worker: &Worker) -> io::Result<usize> {
-        self.reply.connection.fill(worker).await
+        self.connection.fill(worker).await
     }
 
     /// Has the rest acknowledged in pairs, once: an acknowledgement costs as much as an event. Not
     /// before the model has spoken, for the first of a pair may wait.
     pub(super) fn pair_acks(&mut self) {
         if !std::mem::replace(&mut self.paired, true) {
-            self.reply.connection.delay_acks();
+            self.connection.delay_acks();
         }
     }
 
@@ -99,24 +110,24 @@ impl Source {
     /// last event has come; else a failure.
     pub(super) fn at_eof(&mut self, reader: &dyn StreamReader) -> Result<(), Rejection> {
         self.ended = true;
-        match self.reply.body.at_eof() {
+        match self.body.at_eof() {
             Err(_) if !reader.is_done() => Err(Rejection::StreamAborted),
             _ => Ok(()),
         }
     }
 
     /// Puts the connection back where it can be reused: after the last byte of a framed body.
-    pub(super) fn give_back(self, worker: &Worker) {
-        if self.reply.body.is_done() && self.reply.head.keep_alive() {
-            self.reply.connection.give_back(worker, worker.now());
+    pub(crate) fn give_back(self, worker: &Worker) {
+        if self.body.is_done() && self.keep_alive {
+            self.connection.give_back(worker, worker.now());
         }
     }
 
     /// Appends what has arrived of the body to `pending`.
     fn take_body(&mut self) -> Result<(), Failure> {
-        let Reply {
+        let Self {
             body, connection, ..
-        } = &mut self.reply;
+        } = self;
         while !body.is_done() {
             let arrived = connection.bytes();
             let piece = body.next(arrived).map_err(Failure::MalformedBody)?;

@@ -90,18 +90,16 @@ enum Wake {
 }
 
 impl Relay<'_> {
-    /// Relays the stream to its end.
+    /// Relays the stream to its end; after an `Ok` its connection may be used again
+    /// ([`Source::give_back`]).
     ///
     /// # Errors
     ///
     /// [`Stop::Rejected`] before an event was sent, [`Stop::Cut`] after the client was told in band.
-    pub(crate) async fn run(mut self, mut source: Source) -> Result<(), Stop> {
-        let ended = self.events(&mut source).await;
+    pub(crate) async fn run(&mut self, source: &mut Source) -> Result<(), Stop> {
+        let ended = self.events(source).await;
         match ended {
-            Ok(()) => {
-                source.give_back(self.worker);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             // The client has all of it: how the upstream's body ends concerns only the connection.
             Err(Stop::Rejected(_)) if self.reader.is_done() && self.is_bound() => {
                 Ok(self.send(Vec::new(), true).await?)

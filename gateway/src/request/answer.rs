@@ -18,7 +18,7 @@ use crate::listener::client::{Client, HungUp, Lingered};
 use crate::rejection::Rejection;
 use crate::relay::stream::Relay;
 use crate::relay::unary::{self, Excess};
-use crate::relay::{Begun, Header, Marks, Replay, ResponseWriter, Source, Stop};
+use crate::relay::{Begun, Header, Marks, Replay, ResponseWriter, Stop};
 use crate::route::Window;
 use crate::short_text::ShortText;
 use crate::upstream::attempt::Reply;
@@ -32,58 +32,48 @@ const JSON: Header<'_> = ("content-type", b"application/json");
 /// Marks numbers that are the gateway's own guess.
 const ESTIMATED: Header<'_> = ("x-sluice-estimated", b"true");
 
-/// Relays an event stream from its beginning.
-pub(super) async fn relay_stream(
-    ctx: &mut Context,
-    job: &Job,
-    attempt: &mut Attempt,
-    (replay, reply): (&mut Replay, Reply),
-    (head, client): (&RequestHead, &mut Client),
-) -> Result<bool, Stop> {
-    let reader = attempt.exchange.stream(&job.call, &attempt.route);
-    let begun = Begun::new(Source::new(reply), reader);
-    relay_begun(ctx, job, attempt, (replay, begun), (head, client)).await
-}
-
 /// Relays an event stream and notes what it was worth; `true` where the connection can carry another
 /// request.
 pub(super) async fn relay_begun(
     ctx: &mut Context,
     job: &Job,
     attempt: &mut Attempt,
-    (replay, begun): (&mut Replay, Begun),
+    (replay, mut begun): (&mut Replay, Box<Begun>),
     (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
-    let Begun {
-        source,
-        mut reader,
-        held,
-        mut tally,
-    } = begun;
     let id = ctx.record().request_id.clone();
     let writer = writer(&worker, head, client, &id)
         .with(job.marks(&attempt.route, &attempt.held))
         .for_stream();
-    tally.head_at = replay.head_at;
-    let relay = Relay {
+    begun.tally.head_at = replay.head_at;
+    let mut relay = Relay {
         worker: &worker,
         client,
         writer: &writer,
         head: None,
-        reader: &mut *reader,
+        reader: &mut *begun.reader,
         clocks: &attempt.clocks,
         started: ctx.started,
-        tally: &mut tally,
+        tally: &mut begun.tally,
         // Nothing is held back for other attempts where there can be none.
         window: attempt
             .hold_back
             .filter(|_| replay.is_there())
             .map(Window::new),
         replay,
-        held,
+        held: std::mem::take(&mut begun.held),
     };
-    let relayed = Box::pin(relay.run(source)).await;
+    let relayed = relay.run(&mut begun.source).await;
+    let Begun {
+        source,
+        reader,
+        tally,
+        ..
+    } = *begun;
+    if relayed.is_ok() {
+        source.give_back(&worker);
+    }
     ctx.sent(&tally);
     if matches!(relayed, Err(Stop::Rejected(_))) && tally.said_at.is_some() {
         attempt.discarded_tokens = Some(reader.usage().completion);

@@ -12,7 +12,7 @@ use config_sync::model::ProviderKey;
 use config_sync::model::routing::HoldBack;
 use monoio::time::Instant;
 
-use super::answer::{relay_stream, relay_whole};
+use super::answer::{relay_begun, relay_whole};
 use super::context::Context;
 use super::follow::{at_next_target, at_same_target};
 use super::job::{Attempt, Job};
@@ -23,9 +23,10 @@ use crate::listener::client::{Client, HungUp};
 use crate::provider::{ERROR_BODY_BYTES_MAX, ErrorAnswer};
 use crate::rejection::Rejection;
 use crate::relay::unary::{self, Excess};
-use crate::relay::{Replay, Stop, another_comment};
+use crate::relay::{Begun, Replay, Source, Stop, another_comment};
 use crate::route::{Hedging, JITTER_MAX, Next, Rules};
 use crate::short_text::ShortText;
+use crate::sys::Pooled;
 use crate::upstream::attempt::{self, Reply};
 use crate::upstream::clocks::Clocks;
 use crate::upstream::failure::Failure;
@@ -53,7 +54,7 @@ const TRANSPORT_ID_BYTES_MAX: usize = 256;
 pub(super) async fn run(
     ctx: &mut Context,
     job: &mut Job,
-    first: Attempt,
+    first: Box<Attempt>,
     replay: &mut Replay,
     (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
@@ -98,7 +99,8 @@ pub(super) async fn run(
         }
         if next == Next::NextTarget {
             tries = 1;
-            attempt = at_next_target(replay, ctx, (job, attempt), head, failure).await?;
+            let next = at_next_target(replay, ctx, (job, attempt), head, failure);
+            attempt = Box::pin(next).await?;
         } else {
             tries += 1;
             rest(client, ready).await?;
@@ -169,13 +171,17 @@ async fn once(
     replay: &mut Replay,
     (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
-    let sent = send(ctx, attempt, replay, (head, client)).await;
+    let sent = Pooled::new(send(ctx, attempt, replay, (head, client))).await;
     replay.sent(&ctx.worker.buffers);
     let reply = sent?;
     if job.call.stream && is_event_stream(&reply) {
-        relay_stream(ctx, job, attempt, (replay, reply), (head, client)).await
+        let reader = attempt.exchange.stream(&job.call, &attempt.route);
+        let begun = Box::new(Begun::new(Source::new(reply), reader));
+        let relay = relay_begun(ctx, job, attempt, (replay, begun), (head, client));
+        Pooled::new(relay).await
     } else {
-        document(ctx, job, attempt, (replay, reply), (head, client)).await
+        let document = document(ctx, job, attempt, (replay, reply), (head, client));
+        Pooled::new(document).await
     }
 }
 
@@ -220,7 +226,8 @@ async fn send(
                 Err(Elapsed) => {
                     worker.tick();
                     let chunks = head.version() == Version::Http11;
-                    ctx.record().bytes_out += another_comment(&worker, client, chunks).await?;
+                    let comment = another_comment(&worker, client, chunks);
+                    ctx.record().bytes_out += Box::pin(comment).await?;
                 }
             }
         }

@@ -19,10 +19,10 @@ use crate::worker::Worker;
 pub(super) async fn at_next_target(
     replay: &mut Replay,
     ctx: &mut Context,
-    (job, before): (&mut Job, Attempt),
+    (job, before): (&mut Job, Box<Attempt>),
     head: &RequestHead,
     last: Rejection,
-) -> Result<Attempt, Rejection> {
+) -> Result<Box<Attempt>, Rejection> {
     // Its slots are free before others are asked for.
     drop(before);
     let Some((snapshot, body, request)) = replay.parts() else {
@@ -44,7 +44,7 @@ pub(super) async fn beside(
     ctx: &mut Context,
     job: &mut Job,
     head: &RequestHead,
-) -> Option<Attempt> {
+) -> Option<Box<Attempt>> {
     let (snapshot, body, request) = replay.parts()?;
     let key = known(snapshot, head, &ctx.worker).ok()?;
     let mut attempt = job
@@ -64,10 +64,11 @@ pub(super) async fn beside(
 pub(super) fn at_same_target(
     replay: &mut Replay,
     ctx: &mut Context,
-    (job, before): (&Job, Attempt),
+    (job, before): (&Job, Box<Attempt>),
     head: &RequestHead,
     last: Rejection,
-) -> Result<Attempt, Rejection> {
+) -> Result<Box<Attempt>, Rejection> {
+    let before = *before;
     let turn = Turn {
         is_hedge: false,
         ..before.turn

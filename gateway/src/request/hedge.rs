@@ -30,7 +30,7 @@ use crate::worker::Worker;
 use crate::worker::alarm::Alarm;
 
 /// An attempt, and the how manieth try of its target it is.
-type Tried = (Attempt, u32);
+type Tried = (Box<Attempt>, u32);
 
 /// Makes the attempt `first`, another one beside it where that is slow, and relays what is first to
 /// say something. Returns the attempt that was left in the end, with what came of it; others are
@@ -261,7 +261,7 @@ impl Race<'_> {
                     let time = said_at.saturating_duration_since(attempt.started);
                     self.hedging.sample(attempt.turn.position, time);
                 }
-                let stream = (&mut *self.replay, *begun);
+                let stream = (&mut *self.replay, begun);
                 relay_begun(self.ctx, self.job, &mut attempt, stream, asker).await
             }
         };

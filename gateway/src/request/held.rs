@@ -41,25 +41,10 @@ impl Held {
         part: Part,
     ) -> Result<Self, Refused> {
         let now_ms = worker.unix_ms().unsigned_abs();
-        if let Some(on_failure) = worker.settings.shared_limits {
-            let mut shared = claim.shared(part, now_ms);
-            if shared.is_empty() {
-                return Ok(Self::Nothing);
-            }
-            match worker.bridge.limits.ask(shared.take()).await {
-                Ok(Answer::Admitted(permit, rooms)) => {
-                    let headroom = Box::new(Headroom::of_layers(&rooms));
-                    return Ok(Self::Shared(permit, headroom));
-                }
-                Ok(Answer::Refused(refused)) => {
-                    return Err(Refused::Limited(Box::new(shared.limited(&refused))));
-                }
-                Err(RedisDown) => match on_failure {
-                    OnRedisFailure::Local => {}
-                    OnRedisFailure::Open => return Ok(Self::Nothing),
-                    OnRedisFailure::Closed => return Err(Refused::Unchecked),
-                },
-            }
+        if worker.settings.shared_limits.is_some()
+            && let Some(counted) = Box::pin(Self::take_shared(worker, claim, part)).await
+        {
+            return counted;
         }
         if claim.is_unlimited() {
             return Ok(Self::Nothing);
@@ -73,6 +58,34 @@ impl Held {
         permit
             .map(|permit| Self::Here(Box::new(permit)))
             .map_err(|limited| Refused::Limited(Box::new(limited)))
+    }
+
+    /// Counts `part` of `claim` in redis; `None` where this process has to.
+    async fn take_shared(
+        worker: &Worker,
+        claim: &Claim<'_>,
+        part: Part,
+    ) -> Option<Result<Self, Refused>> {
+        let on_failure = worker.settings.shared_limits?;
+        let mut shared = claim.shared(part, worker.unix_ms().unsigned_abs());
+        if shared.is_empty() {
+            return Some(Ok(Self::Nothing));
+        }
+        match worker.bridge.limits.ask(shared.take()).await {
+            Ok(Answer::Admitted(permit, rooms)) => {
+                let headroom = Box::new(Headroom::of_layers(&rooms));
+                Some(Ok(Self::Shared(permit, headroom)))
+            }
+            Ok(Answer::Refused(refused)) => {
+                let limited = Box::new(shared.limited(&refused));
+                Some(Err(Refused::Limited(limited)))
+            }
+            Err(RedisDown) => match on_failure {
+                OnRedisFailure::Local => None,
+                OnRedisFailure::Open => Some(Ok(Self::Nothing)),
+                OnRedisFailure::Closed => Some(Err(Refused::Unchecked)),
+            },
+        }
     }
 
     /// Charges `tokens` in the place of those reserved.

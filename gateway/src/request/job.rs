@@ -98,7 +98,7 @@ impl Job {
         key: &ApiKey,
         (head, body): (&RequestHead, &[u8]),
         request: &mut Vec<u8>,
-    ) -> Result<Option<Attempt>, Rejection> {
+    ) -> Result<Option<Box<Attempt>>, Rejection> {
         let mut refused = None;
         while let Some(route) = self.candidates.take_next() {
             let route = route?;
@@ -186,7 +186,7 @@ impl Job {
         (route, turn, held): To,
         (head, body): (&RequestHead, &[u8]),
         request: &mut Vec<u8>,
-    ) -> Result<Attempt, Rejection> {
+    ) -> Result<Box<Attempt>, Rejection> {
         let worker = Rc::clone(&ctx.worker);
         self.name_turn(ctx, &route, turn);
         let record = ctx.record();
@@ -214,7 +214,7 @@ impl Job {
         ctx: &Context,
         exchange: Exchange,
         (route, turn, held): To,
-    ) -> Attempt {
+    ) -> Box<Attempt> {
         let worker = &ctx.worker;
         let group = self.candidates.group();
         let group = group.map(|group| &**group.model);
@@ -229,7 +229,7 @@ impl Job {
         };
         let keeps_samples = worker.rows.keeps_samples();
         let in_flight = keeps_samples.then(|| InFlight::enter(&route.health));
-        Attempt {
+        Box::new(Attempt {
             clocks,
             exchange,
             started: now,
@@ -241,7 +241,7 @@ impl Job {
             route,
             turn,
             held,
-        }
+        })
     }
 
     /// Notes how the target did.

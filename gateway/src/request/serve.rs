@@ -24,6 +24,7 @@ use crate::relay::{Marks, Replay, ResponseWriter, Stop};
 use crate::request_id;
 use crate::route::Asking;
 use crate::short_text::ShortText;
+use crate::sys::Pooled;
 use crate::worker::Worker;
 use crate::worker::admission::Admitted;
 
@@ -41,9 +42,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, head: RequestHead, client: &mut C
     if passage.is_none()
         && let Routed::Endpoint(endpoint @ (Endpoint::Livez | Endpoint::Readyz), _) = routed
     {
-        let writer = writer(worker, &head, client, &id);
-        let sent = probe::answer(worker, endpoint, &head, &writer, client).await;
-        return sent.is_ok() && writer.keep_alive && client.finish().await;
+        return Box::pin(probed(worker, endpoint, (&head, &id), client)).await;
     }
     let (dialect, label) = match &routed {
         _ if passage.is_some() => (Dialect::Openai, passthrough::ENDPOINT),
@@ -69,6 +68,18 @@ pub(crate) async fn serve(worker: &Rc<Worker>, head: RequestHead, client: &mut C
     ctx.record().bytes_in = head.bytes_len() as u64 + client.body_received();
     ctx.finish(outcome.as_ref().err());
     kept && client.finish().await
+}
+
+/// Answers a probe; `true` where the connection can carry another request.
+async fn probed(
+    worker: &Worker,
+    endpoint: Endpoint,
+    (head, id): (&RequestHead, &ShortText),
+    client: &mut Client,
+) -> bool {
+    let writer = writer(worker, head, client, id);
+    let sent = probe::answer(worker, endpoint, head, &writer, client).await;
+    sent.is_ok() && writer.keep_alive && client.finish().await
 }
 
 /// Answers bytes that are no request; the connection closes afterwards.
@@ -111,7 +122,8 @@ async fn forward(
     let snapshot = worker.snapshot();
     let key = identify(ctx, &snapshot, head)?;
     if is_list {
-        return model_list(ctx, &snapshot, key, parameter, (head, client)).await;
+        let list = model_list(ctx, &snapshot, key, parameter, (head, client));
+        return Box::pin(list).await;
     }
     let (body, share) = client
         .read_body(head.body(), worker.settings.body_bytes_max)
@@ -126,9 +138,8 @@ async fn forward(
         }
     };
     let mut replay = Replay::new(&worker.buffers, share);
-    let first = job
-        .next_target(ctx, key, (head, &body), &mut replay.request)
-        .await;
+    let first = job.next_target(ctx, key, (head, &body), &mut replay.request);
+    let first = Pooled::new(first).await;
     if let Ok(Some(first)) = &first
         && job.needs_call_again(first)
     {
@@ -138,7 +149,7 @@ async fn forward(
     let outcome = match first {
         Ok(Some(first)) => attempts::run(ctx, &mut job, first, &mut replay, (head, client)).await,
         // Its tokens are counted here: the target cannot.
-        Ok(None) => token_count(ctx, &job.call, head, client).await,
+        Ok(None) => Box::pin(token_count(ctx, &job.call, head, client)).await,
         Err(rejection) => Err(rejection.into()),
     };
     replay.give_up(&worker.buffers);
@@ -216,7 +227,7 @@ fn check(
     key: &ApiKey,
     (endpoint, head): (Endpoint, &RequestHead),
     body: &[u8],
-) -> Result<Job, Rejection> {
+) -> Result<Box<Job>, Rejection> {
     let worker = Rc::clone(&ctx.worker);
     let call = endpoint::parse(endpoint, body)?;
     let record = ctx.record();
@@ -229,7 +240,8 @@ fn check(
         now_ms: worker.unix_ms().unsigned_abs(),
     };
     let candidates = worker.rows.resolve(snapshot, &asking, &call.model)?;
-    Ok(Job::new(call, candidates, worker.policies(snapshot)))
+    let policies = worker.policies(snapshot);
+    Ok(Box::new(Job::new(call, candidates, policies)))
 }
 
 /// The path after the operator's rules; `None` where no rule matches.

@@ -7,6 +7,7 @@ mod clock;
 mod inherited;
 mod listening;
 mod memory;
+mod pooled;
 mod socket;
 mod wait;
 
@@ -14,5 +15,6 @@ pub(crate) use clock::is_clock_in_step;
 pub(crate) use inherited::inherited;
 pub(crate) use listening::Listening;
 pub(crate) use memory::return_freed;
+pub(crate) use pooled::Pooled;
 pub(crate) use socket::Socket;
 pub(crate) use wait::Watch;

@@ -81,7 +81,9 @@ async fn relay_events(
     );
     let clocks = answer.clocks.for_events(&worker.settings.upstream);
     let mut tally = Tally::default();
-    let relay = Relay {
+    let mut source = Source::new(reply);
+    let mut replay = Replay::default();
+    let mut relay = Relay {
         worker: &worker,
         client,
         writer: &writer,
@@ -90,11 +92,14 @@ async fn relay_events(
         clocks: &clocks,
         started: ctx.started,
         tally: &mut tally,
-        replay: &mut Replay::default(),
+        replay: &mut replay,
         window: None,
         held: Vec::new(),
     };
-    let relayed = Box::pin(relay.run(Source::new(reply))).await;
+    let relayed = Box::pin(relay.run(&mut source)).await;
+    if relayed.is_ok() {
+        source.give_back(&worker);
+    }
     worker.buffers.give(response_head);
     ctx.sent(&tally);
     let record = ctx.record();
