@@ -32,6 +32,7 @@ use crate::cold::signals::{self, Signal};
 use crate::listener::bind::{bind_all, spread};
 use crate::reach::{Reach, reach};
 use crate::settings::{self, ClientVerify, Settings, ShutdownSettings};
+use crate::sys::forget_code;
 use crate::worker::placement::Placement;
 use config_sync::publish::SnapshotCell;
 use config_sync::status::ConfigStatus;
@@ -121,6 +122,8 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     ready.go();
     say_started(&settings, &placement, &ready, status_addr);
     announce(inherited);
+    // Most of what ran until here never runs again.
+    forget_code();
 
     let gateway = Gateway {
         passed,

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod clock;
+mod code;
 mod inherited;
 mod listening;
 mod memory;
@@ -12,6 +13,7 @@ mod socket;
 mod wait;
 
 pub(crate) use clock::is_clock_in_step;
+pub(crate) use code::forget_code;
 pub(crate) use inherited::inherited;
 pub(crate) use listening::Listening;
 pub(crate) use memory::return_freed;
