@@ -7,7 +7,7 @@ NODE_DIR := gateway/tests/sdk/node
 # The black-box tests drive an optimised binary; `ci` is `release` without the long link.
 PROFILE := ci
 
-.PHONY: run build release image test lint unit sdk soak fuzz deny fmt clean
+.PHONY: run build release image test lint unit sdk soak soak-steady fuzz deny fmt clean
 # Installs packages of Debian and Ubuntu; elsewhere it says what to install.
 define install
 	@command -v apt-get >/dev/null || { echo "please install: $(1)" >&2; exit 1; }
@@ -101,6 +101,11 @@ nextest:
 ## Long runs, kept out of CI.
 soak:
 	$(CARGO) nextest run --release --locked -p gateway --run-ignored ignored-only
+
+## Steady load for MINUTES, and whether memory grows; the samples go to .run/bench/soak.json (docs/benchmarks.md).
+MINUTES := 120
+soak-steady:
+	cd loadtest && $(PYTHON) -m harness soak --minutes $(MINUTES) --out ../.run/bench/soak.json
 
 ## Seconds per target, and the targets; `make fuzz FUZZ_SECS=3600 FUZZ_TARGETS=resource` for one of them.
 FUZZ_SECS := 60

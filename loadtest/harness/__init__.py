@@ -1,0 +1,1 @@
+"""Measures Sluice beside nginx and beside the rig itself; `python -m harness --help` says how."""
