@@ -123,6 +123,22 @@ fn streams_that_break_off_are_errors_with_lost_events() {
 }
 
 #[test]
+fn a_slow_caller_pauses_after_each_read() {
+    // Half a megabyte is at least a dozen reads, whatever room a buffer has grown to.
+    let load = "--mode stream --rounds 1 --rate 10 --duration 0.1 --stream-secs 0.1";
+    let slow = "--read-pause-ms 20 --script firehose=500000";
+    let figures = figures(&format!("{load} {slow}"));
+    assert_eq!(
+        (&figures["requests"], &figures["errors"]),
+        (&1.0.into(), &0.0.into())
+    );
+    assert!(
+        figures["latency_p50_us"].as_f64().unwrap() > 150_000.0,
+        "{figures:#}"
+    );
+}
+
+#[test]
 fn held_idle_and_aborted_connections_are_counted() {
     let load = "--mode hold --rounds 1 --streams 20 --secs 2.1 --event-every-ms 100";
     let held = figures(load);

@@ -31,6 +31,8 @@ pub(super) struct Load {
     pub(super) kind: Kind,
     /// For one whole exchange.
     pub(super) timeout: Duration,
+    /// After each read of a stream; a caller that is slower than its upstream.
+    pub(super) read_pause: Duration,
     pub(super) stats: Mutex<Stats>,
 }
 
@@ -203,6 +205,9 @@ impl Load {
             bytes.clear();
             if !more {
                 return Ok(());
+            }
+            if !self.read_pause.is_zero() {
+                timer::sleep(self.read_pause).await;
             }
         }
     }

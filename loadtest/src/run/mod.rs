@@ -104,6 +104,9 @@ pub struct RunArguments {
     /// New streams per second while modes stream and hold open theirs.
     #[arg(long, default_value_t = 1000.0, value_parser = positive)]
     pub open_rate: f64,
+    /// Milliseconds that a caller waits after each read of a stream, of 16 KiB at most.
+    #[arg(long, default_value_t = 0.0)]
+    pub read_pause_ms: f64,
     /// Ask for the usage event of streams.
     #[arg(long)]
     pub usage: bool,

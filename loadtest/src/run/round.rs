@@ -113,6 +113,7 @@ impl Subject {
             request: self.target.request(&ask),
             kind,
             timeout: Duration::from_secs_f64(arguments.timeout + lasts),
+            read_pause: Duration::from_secs_f64(arguments.read_pause_ms.max(0.0) / 1000.0),
             stats: Default::default(),
         })
     }
