@@ -12,7 +12,7 @@ of three kinds take turns, on one gateway that lives through all of them:
                every request needs is replaced: its model, its caller key or its provider key, which all
                models of the store share, so that they are resolved anew
 
-Prints the table that docs/performance.md holds. BIN_DIR, ROUNDS, SECS, RATE, CONNECTIONS, KEYS, MODELS and NEEDED
+Prints the table that docs/performance.md holds, and writes what each round measured to OUTPUT_DIR/figures.json. BIN_DIR, ROUNDS, SECS, RATE, CONNECTIONS, KEYS, MODELS and NEEDED
 (which of the three are replaced) may be set in the environment; REQUESTS_PER_S makes the load an open loop.
 """
 
@@ -276,7 +276,10 @@ def main():
             children.append(gateway)
             until("the gateway", lambda: fetch(f"http://{STATUS}/status/ready") == "ok")
             os.sched_setaffinity(0, {1})
-            report(*measure(out, gateway.pid))
+            host, figures, rss = measure(out, gateway.pid)
+            turns = [dict(zip(KINDS, turn)) for turn in zip(*(figures[kind] for kind in KINDS))]
+            (out / "figures.json").write_text(json.dumps(turns, indent=1))
+            report(host, figures, rss)
         finally:
             for child in reversed(children):
                 child.terminate()
