@@ -6,8 +6,23 @@ import pathlib
 import platform
 import subprocess
 
+from harness import nginx
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VULNERABILITIES = pathlib.Path("/sys/devices/system/cpu/vulnerabilities")
+
+
+def load_tool(binaries):
+    """The client and mock beside a gateway, or where there is none, as with a guided build, that of `make build`."""
+    beside = binaries / "sluice-loadtest"
+    return beside if beside.exists() else ROOT / "target/release/sluice-loadtest"
+
+
+def busy_seconds():
+    """CPU time that all CPUs have spent on anything, what a hypervisor took included."""
+    fields = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    user, nice, system, _, _, irq, softirq, steal = map(int, fields)
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def describe():
@@ -18,7 +33,7 @@ def describe():
         "cpu_model": cpu_model(),
         "cpus": os.cpu_count(),
         "mitigations": mitigations(),
-        "nginx": output("nginx", "-v").removeprefix("nginx version: "),
+        "nginx": output(nginx.PROGRAM, "-v").removeprefix("nginx version: "),
         "load_average": " ".join(f"{value:.2f}" for value in os.getloadavg()),
     }
 

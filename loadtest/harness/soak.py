@@ -108,7 +108,7 @@ def run(minutes, binaries, out, engine="auto", warm_up_s=WARM_UP_S):
         (work / "resources.yaml").write_text(configs.resources(f"http://127.0.0.1:{mock_port}"))
         (work / "sluice.yaml").write_text(
             configs.sluice(work, engine, f"127.0.0.1:{port}", f"127.0.0.1:{status_port}"))
-        tool = binaries / "sluice-loadtest"
+        tool = host.load_tool(binaries)
         mock = Process("mock", [tool, "mock", "--listen", f"127.0.0.1:{mock_port}"], out.parent / "soak-mock.log", 1)
         gateway = Process("sluice", [binaries / "sluice", "--config", work / "sluice.yaml"],
                           out.parent / "soak-sluice.log", 0, configs.ENVIRONMENT)
