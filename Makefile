@@ -3,11 +3,12 @@
 CARGO ?= cargo
 PYTHON ?= python3
 VENV := .venv
+BENCH_VENV := .venv-bench
 NODE_DIR := gateway/tests/sdk/node
 # The black-box tests drive an optimised binary; `ci` is `release` without the long link.
 PROFILE := ci
 
-.PHONY: run build release image test lint unit sdk soak soak-steady fuzz deny fmt clean
+.PHONY: run build release image test lint unit sdk bench soak soak-steady fuzz deny fmt clean
 # Installs packages of Debian and Ubuntu; elsewhere it says what to install.
 define install
 	@command -v apt-get >/dev/null || { echo "please install: $(1)" >&2; exit 1; }
@@ -24,6 +25,11 @@ MISSING_NGHTTP := $(if $(and $(shell command -v nghttp),$(shell command -v h2loa
 # The tests of the image need root, and skip without it.
 MISSING_ISOLATION := $(if $(filter 0,$(shell id -u)),$(if $(and $(shell command -v setcap),$(shell command -v ip)),,isolation))
 MISSING_VALGRIND := $(if $(shell command -v valgrind),,valgrind)
+# Users other than root have no path to the programs of the system.
+MISSING_NGINX := $(if $(shell PATH=$$PATH:/usr/sbin command -v nginx),,nginx)
+MISSING_WRK := $(if $(shell command -v wrk),,wrk)
+# One of them counts system calls; perf is faster, and part of the kernel's own packages.
+MISSING_TRACER := $(if $(or $(shell command -v perf),$(shell command -v strace)),,strace)
 MISSING_NODE := $(if $(and $(shell command -v node),$(shell command -v npm)),,node)
 
 ## Build in release mode and serve a resources file with a scripted LLM upstream beside it.
@@ -66,7 +72,7 @@ $(NODE_DIR)/node_modules/ready: $(NODE_DIR)/package-lock.json $(MISSING_NODE)
 	cd $(NODE_DIR) && npm ci --no-audit --no-fund --silent
 	touch $@
 
-.PHONY: nextest protoc etcd redis nghttp isolation valgrind node
+.PHONY: nextest protoc etcd redis nghttp isolation valgrind node nginx wrk strace
 ## Runs the official packages of Node.
 node:
 	$(call install,nodejs npm)
@@ -95,12 +101,40 @@ isolation:
 valgrind:
 	$(call install,valgrind)
 
+## What Sluice is measured beside. Its service is not started: the harness has one of its own.
+nginx:
+	@policy=/usr/sbin/policy-rc.d; sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; [ -e $$policy ] || \
+	{ printf '#!/bin/sh\nexit 101\n' | $$sudo install -m 0755 /dev/stdin $$policy && trap "$$sudo rm $$policy" EXIT; }; \
+	$(MAKE) --no-print-directory nginx-package
+
+.PHONY: nginx-package
+nginx-package:
+	$(call install,nginx-light)
+
+## Load over TLS.
+wrk:
+	$(call install,wrk)
+
+## Counts system calls where perf is not there.
+strace:
+	$(call install,strace)
+
 nextest:
 	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
 
 ## Long runs, kept out of CI.
 soak:
 	$(CARGO) nextest run --release --locked -p gateway --run-ignored ignored-only
+
+## Sluice beside nginx, about 20 minutes: .run/bench/report.html. BENCH_SCENARIOS, BENCH_ROUNDS, BENCH_SECS, BENCH_RUNS,
+## BENCH_BIN and BENCH_QUICK=1 may be set (docs/benchmarks.md).
+bench: $(if $(BENCH_BIN),,build) $(BENCH_VENV)/ready $(MISSING_NGINX) $(MISSING_WRK) $(MISSING_NGHTTP) $(MISSING_TRACER) $(MISSING_ETCD)
+	cd loadtest && ../$(BENCH_VENV)/bin/python -m harness bench
+
+$(BENCH_VENV)/ready: loadtest/harness/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 ## Steady load for MINUTES, and whether memory grows; the samples go to .run/bench/soak.json (docs/benchmarks.md).
 MINUTES := 120
@@ -135,4 +169,4 @@ fmt:
 
 clean:
 	$(CARGO) clean
-	rm -rf $(VENV) .run
+	rm -rf $(VENV) $(BENCH_VENV) .run
