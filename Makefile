@@ -59,9 +59,11 @@ unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD) $(MISSING_REDIS) $(MISSING_NGHTT
 	$(CARGO) test --locked --workspace --profile $(PROFILE) --doc --quiet
 
 ## The official packages of Python and Node against the real binary, on both I/O engines.
-sdk: $(VENV)/ready $(NODE_DIR)/node_modules/ready $(MISSING_PROTOC)
+## The harness of `make bench` is tested with it, in its short form beside nginx.
+sdk: $(VENV)/ready $(NODE_DIR)/node_modules/ready $(BENCH_VENV)/ready $(MISSING_PROTOC) $(MISSING_NGINX)
 	$(CARGO) build --locked --profile $(PROFILE) -p gateway -p loadtest
 	BIN_DIR=target/$(PROFILE) $(VENV)/bin/python -m pytest -q gateway/tests/sdk
+	BIN_DIR=target/$(PROFILE) $(BENCH_VENV)/bin/python -m pytest -q loadtest/harness/tests
 
 $(VENV)/ready: gateway/tests/sdk/requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -126,7 +128,7 @@ nextest:
 soak:
 	$(CARGO) nextest run --release --locked -p gateway --run-ignored ignored-only
 
-## Sluice beside nginx, about 20 minutes: .run/bench/report.html. BENCH_SCENARIOS, BENCH_ROUNDS, BENCH_SECS, BENCH_RUNS,
+## Sluice beside nginx, about 25 minutes: .run/bench/report.html. BENCH_SCENARIOS, BENCH_ROUNDS, BENCH_SECS, BENCH_RUNS,
 ## BENCH_BIN and BENCH_QUICK=1 may be set (docs/benchmarks.md).
 bench: $(if $(BENCH_BIN),,build) $(BENCH_VENV)/ready $(MISSING_NGINX) $(MISSING_WRK) $(MISSING_NGHTTP) $(MISSING_TRACER) $(MISSING_ETCD)
 	cd loadtest && ../$(BENCH_VENV)/bin/python -m harness bench

@@ -49,16 +49,18 @@ def by_load(outcomes, names, figure, setting, unit):
     """A line per target over scenarios that differ in one setting, median with extremes."""
     axes, drawn = begin(unit, setting), False
     for target in targets(outcomes, names):
-        points = sorted((outcomes[name].settings.get(setting, 0), outcomes[name].summary(target, figure))
-                        for name in names if name in outcomes and outcomes[name].summary(target, figure))
+        found = {outcomes[name].settings.get(setting): outcomes[name].summary(target, figure)
+                 for name in names if name in outcomes}
+        points = sorted((x, it) for x, it in found.items() if x and it)
         if points:
             drawn = True
             medians = [it.median for _, it in points]
             spread = [[it.median - it.least for _, it in points], [it.greatest - it.median for _, it in points]]
             axes.errorbar([x for x, _ in points], medians, yerr=spread, marker="o", capsize=3,
                           color=COLOURS.get(target), label=NAMES.get(target, target))
-    axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    if drawn:
+        axes.set_xscale("log")
+        axes.set_ylim(bottom=0)
     return finish(axes, drawn)
 
 

@@ -11,6 +11,8 @@ from harness.figures import Summary
 
 TEMPLATES = pathlib.Path(__file__).with_name("templates")
 NOTHING = "-"
+# Beyond this share of a CPU, what else runs on the host is said beside the figures.
+QUIET = 0.05
 
 
 def write(out, scenarios, header):
@@ -20,7 +22,7 @@ def write(out, scenarios, header):
     rows = budgets.rows(budgets.load(), runs)
     # Charts and tables are those of the last run; the verdicts tell how runs differ.
     page = {
-        "header": header | {"driver": drivers(runs[-1])},
+        "header": header | {"driver": drivers(runs[-1]), "other work": busy(runs)},
         "rows": [row(each) for each in rows],
         "runs": len(runs),
         "sections": [section(scenarios[name], runs[-1][name]) for name in scenarios if name in runs[-1]],
@@ -45,6 +47,17 @@ def drivers(outcomes):
     seen = {(name, target.engine) for outcome in outcomes.values() for name, target in outcome.targets.items()
             if target.engine}
     return ", ".join(f"{name}: {engine}" for name, engine in sorted(seen)) or NOTHING
+
+
+def busy(runs):
+    """What else the host did while it was measured, at its worst."""
+    medians = [(found.median, name) for outcomes in runs for name, outcome in outcomes.items()
+               if (found := outcome.others())]
+    if not medians or max(medians)[0] <= QUIET:
+        return "none to speak of"
+    share, name = max(medians)
+    return f"{share * 100:.0f} % of a CPU during {name}, in {sum(it[0] > QUIET for it in medians)} of {len(medians)} " \
+           "scenarios above 5 %: times and CPU figures of those are no measure"
 
 
 def row(found):
@@ -85,9 +98,11 @@ def section(scenario, outcome):
         if any(each != NOTHING for each in cells):
             lines.append({"title": titled(figure), "cells": cells})
     void = [f"{name}, round {each['round']}: {each['reason']}" for name in names for each in outcome.targets[name].void]
+    others = outcome.others()
     counted = {target.counted_by for target in outcome.targets.values() if target.counted_by}
     return {"name": scenario.name, "title": scenario.title, "shows": scenario.shows, "targets": names, "lines": lines,
             "void": void, "failed": outcome.failed, "settings": outcome.settings, "counted_by": ", ".join(counted),
+            "busy": f"{others.median * 100:.0f}" if others and others.median > QUIET else None,
             "windows": max((len(outcome.targets[name].windows) for name in names), default=0), "base": base}
 
 

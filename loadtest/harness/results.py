@@ -42,6 +42,11 @@ class Outcome:
         measured = self.targets.get(target)
         return measured and measured.summary(figure)
 
+    def others(self):
+        """The median share of a CPU that everything else on the host took."""
+        shares = [window.get("others_cpu_share") for target in self.targets.values() for window in target.windows]
+        return summary(shares)
+
     def ratio(self, target, base, figure) -> Summary | None:
         """Of neighbouring windows; None where that says nothing."""
         if target == base or figure in WITHOUT_RATIO or not {target, base} <= self.targets.keys():
