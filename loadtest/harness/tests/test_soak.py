@@ -33,6 +33,12 @@ def loop():
     return made
 
 
+def test_a_load_that_cannot_run_is_a_failure(loop, tmp_path):
+    loop.delay_s, loop.command, loop.json_path = 0, ["true"], tmp_path / "never-written.json"
+    loop.run()
+    assert "never-written.json" in loop.failure
+
+
 @pytest.mark.parametrize("figure", ["errors", "error_truncated", "events_lost", "events_reordered", "events_duplicated"])
 def test_one_failure_ends_the_run(loop, figure):
     loop.account({"requests": 50.0, "events_all": 10.0, figure: 0.0})
