@@ -106,7 +106,7 @@ valgrind:
 ## What Sluice is measured beside. Its service is not started: the harness has one of its own.
 nginx:
 	@policy=/usr/sbin/policy-rc.d; sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; [ -e $$policy ] || \
-	{ printf '#!/bin/sh\nexit 101\n' | $$sudo install -m 0755 /dev/stdin $$policy && trap "$$sudo rm $$policy" EXIT; }; \
+	{ printf '#!/bin/sh\nexit 101\n' | $$sudo install -m 0755 /dev/stdin $$policy && trap "$$sudo rm $$policy" EXIT; } || exit 1; \
 	$(MAKE) --no-print-directory nginx-package
 
 .PHONY: nginx-package

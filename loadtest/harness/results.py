@@ -82,13 +82,15 @@ def at(windows, index):
 
 
 def derived(window, raw, floor):
-    """A window with what follows from it, from the memory of its process after the start, and from the floor."""
+    """A window with what follows from it, from the memory of its process before all windows, and from the floor."""
     found = {name: value for name, value in window.items() if not name.startswith("rss_idle")}
-    # The client reads what it calls idle before each window: after the first one that is memory in use.
+    # The client reads memory after one request, so that what is set up with the first one is not the streams'. It
+    # does so before each window; before a later one that is memory in use.
+    base = raw["windows"][0].get("rss_idle_kib")
     for unit, count in (("stream", "streams_open"), ("connection", "connections_open")):
         found.pop(f"rss_kib_per_{unit}", None)
-        if raw.get("rss_idle_kib") and window.get("rss_held_kib") and window.get(count):
-            found[f"rss_kib_per_{unit}"] = (window["rss_held_kib"] - raw["rss_idle_kib"]) / window[count]
+        if base and window.get("rss_held_kib") and window.get(count):
+            found[f"rss_kib_per_{unit}"] = (window["rss_held_kib"] - base) / window[count]
     for name, value in window.items():
         if name.startswith("latency_p") and name in floor and floor is not window:
             found[name.replace("latency_", "latency_added_")] = value - floor[name]
