@@ -9,7 +9,7 @@ matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sluice", "font.size": 10, "axes.grid": True,
                             "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False})
 
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot, ticker  # noqa: E402
 
 COLOURS = {"floor": "#9e9e9e", "nginx": "#2e7d32", "sluice": "#1565c0", "epoll": "#8e24aa", "direct": "#1565c0",
            "policy": "#ef6c00", "relayed": "#1565c0", "translated": "#ef6c00"}
@@ -17,13 +17,21 @@ NAMES = {"sluice": "Sluice, io_uring", "epoll": "Sluice, epoll", "floor": "no pr
 WIDTH, HEIGHT = 6.4, 3.4
 
 
+class Plain(ticker.LogFormatter):
+    """Labels where a logarithmic axis has room for them, written out."""
+
+    def __call__(self, x, pos=None):
+        return f"{x:,.0f}" if super().__call__(x, pos) else ""
+
+
 def all_charts(outcomes, soak):
     """(title, SVG) of each chart that has figures."""
     made = [
         ("CPU per request by connections", by_load(outcomes, ["unary-1", "unary-32", "unary-256", "unary-1024"],
                                                    "cpu_us_per_request", "connections", "us")),
-        ("CPU per event by streams", by_load(outcomes, ["sse-1", "sse-100", "stream-200", "sse-1000", "stream-1000"],
-                                             "cpu_ms_per_1000_events", "streams", "us")),
+        ("CPU per event, opening the streams included in the first three",
+         bars(outcomes, [(name, "cpu_ms_per_1000_events", name)
+                         for name in ("sse-1", "sse-100", "sse-1000", "stream-200", "stream-1000")], "us")),
         ("Time per request at one connection", percentiles(outcomes, "unary-1", "latency")),
         ("Time per request at 32 connections", percentiles(outcomes, "unary-32", "latency")),
         ("Added time per event, 200 streams", percentiles(outcomes, "stream-200", "event_added")),
@@ -33,7 +41,7 @@ def all_charts(outcomes, soak):
          bars(outcomes, [("hold-9000", "rss_kib_per_stream", "stream"), ("stream-200", "rss_kib_per_stream",
               "stream, 200 of them"), ("idle", "rss_kib_per_connection", "idle connection")], "KiB")),
         ("System calls", bars(outcomes, [("unary-32", "syscalls_per_request", "per request"),
-                                         ("stream-200", "syscalls_per_1000_events", "per 1,000 events")], "calls",
+                                         ("stream-200", "syscalls_per_1000_events", "per event")], "calls",
                               factors={"syscalls_per_1000_events": 0.001})),
         ("Memory over hours of steady load", soak_chart(soak)),
     ]
@@ -47,19 +55,22 @@ def targets(outcomes, names):
 
 def by_load(outcomes, names, figure, setting, unit):
     """A line per target over scenarios that differ in one setting, median with extremes."""
-    axes, drawn = begin(unit, setting), False
+    axes, drawn, ticks = begin(unit, setting), False, set()
     for target in targets(outcomes, names):
         found = {outcomes[name].settings.get(setting): outcomes[name].summary(target, figure)
                  for name in names if name in outcomes}
         points = sorted((x, it) for x, it in found.items() if x and it)
         if points:
             drawn = True
+            ticks |= {x for x, _ in points}
             medians = [it.median for _, it in points]
             spread = [[it.median - it.least for _, it in points], [it.greatest - it.median for _, it in points]]
             axes.errorbar([x for x, _ in points], medians, yerr=spread, marker="o", capsize=3,
                           color=COLOURS.get(target), label=NAMES.get(target, target))
     if drawn:
         axes.set_xscale("log")
+        axes.set_xticks(sorted(ticks), [f"{x:,}" for x in sorted(ticks)])
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
         axes.set_ylim(bottom=0)
     return finish(axes, drawn)
 
@@ -76,6 +87,8 @@ def percentiles(outcomes, name, figure):
             axes.plot(*zip(*points), marker="o", color=COLOURS.get(target), label=NAMES.get(target, target))
     if drawn:
         axes.set_yscale("log")
+        for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            formatted(Plain(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
     return finish(axes, drawn)
 
 
@@ -93,7 +106,7 @@ def bars(outcomes, entries, unit, factors=None):
             drawn = True
             drawn_bars = axes.bar([place + index * width for place, _ in found], [value for _, value in found], width,
                                   color=COLOURS.get(target), label=NAMES.get(target, target))
-            axes.bar_label(drawn_bars, fmt="%.1f", fontsize=8)
+            axes.bar_label(drawn_bars, fmt="%.1f", fontsize=7)
     axes.set_xticks([place + 0.4 - width / 2 for place in range(len(entries))], [label for _, _, label in entries])
     return finish(axes, drawn)
 
