@@ -14,6 +14,8 @@ def sluice(work, engine, addr, status, tls=False):
     settings = {
         "resources_file": str(work / "resources.yaml"),
         "proxy": {"addr": addr, "workers": 1, "io_engine": engine},
+        # Nobody is left to be served when it is ended.
+        "shutdown": {"min_drain_secs": 0},
         "observability": {
             "access_log_output": str(work / f"access-{engine}.log"),
             "metrics": {"prometheus": {"addr": status}},

@@ -10,6 +10,8 @@ from harness.host import busy_seconds
 
 # Beyond what a window should take.
 GRACE_S = 120
+# Of a request, beyond the length of its stream: a host that is busy for a while is no failure of a target.
+TIMEOUT_S = 60
 
 
 class Void(RuntimeError):
@@ -54,8 +56,8 @@ def load(rig, target, settings, out):
 
 
 def command(rig, target, settings, out):
-    return [str(rig.tool), "--cpus", str(rigs.CLIENT_CPU), "run", "--rounds", "1", "--json", str(out), "--target",
-            target.argument(), *options(settings)]
+    return [str(rig.tool), "--cpus", str(rigs.CLIENT_CPU), "run", "--rounds", "1", "--timeout", str(TIMEOUT_S),
+            "--json", str(out), "--target", target.argument(), *options(settings)]
 
 
 def options(settings):

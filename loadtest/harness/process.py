@@ -52,6 +52,10 @@ class Process:
     def last_words(self):
         return self.log.read_text(errors="replace")[-2000:].strip()
 
+    def ask_to_end(self):
+        if self.running():
+            self.child.terminate()
+
     def stop(self):
         """Asks the process to end, then ends it."""
         for ask in (self.child.terminate, self.child.kill):

@@ -68,7 +68,9 @@ class Rig:
         self.stop()
 
     def stop(self):
-        for process in reversed(self.processes):
+        for process in self.processes:
+            process.ask_to_end()
+        for process in self.processes:
             process.stop()
 
     def cpu_seconds(self):

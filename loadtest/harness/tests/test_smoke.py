@@ -25,7 +25,7 @@ pytestmark = [
 def harness(*arguments):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BENCH_")}
     return subprocess.run([sys.executable, "-m", "harness", *map(str, arguments)], cwd=ROOT / "loadtest",
-                          env=environment, capture_output=True, text=True, timeout=300)
+                          env=environment, capture_output=True, text=True, timeout=900)
 
 
 def test_a_request_and_a_stream_come_to_a_report(tmp_path):
