@@ -140,7 +140,7 @@ $(BENCH_VENV)/ready: loadtest/harness/requirements.txt
 
 ## Steady load for MINUTES, and whether memory grows; the samples go to .run/bench/soak.json (docs/benchmarks.md).
 MINUTES := 120
-soak-steady:
+soak-steady: $(if $(BENCH_BIN),,build)
 	cd loadtest && $(PYTHON) -m harness soak --minutes $(MINUTES) --out ../.run/bench/soak.json
 
 ## Seconds per target, and the targets; `make fuzz FUZZ_SECS=3600 FUZZ_TARGETS=resource` for one of them.

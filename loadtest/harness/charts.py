@@ -13,7 +13,6 @@ from matplotlib import pyplot, ticker  # noqa: E402
 
 COLOURS = {"floor": "#9e9e9e", "nginx": "#2e7d32", "sluice": "#1565c0", "epoll": "#8e24aa", "direct": "#1565c0",
            "policy": "#ef6c00", "relayed": "#1565c0", "translated": "#ef6c00"}
-NAMES = {"sluice": "Sluice, io_uring", "epoll": "Sluice, epoll", "floor": "no proxy"}
 WIDTH, HEIGHT = 6.4, 3.4
 
 
@@ -53,6 +52,14 @@ def targets(outcomes, names):
     return list(dict.fromkeys(found))
 
 
+def named(outcomes, target):
+    """Sluice by the engine that it really had, which is not always the one that was asked for."""
+    engines = [outcome.targets[target].engine for outcome in outcomes.values() if target in outcome.targets]
+    if target in ("sluice", "epoll"):
+        return f"Sluice, {next(filter(None, engines), target)}"
+    return "no proxy" if target == "floor" else target
+
+
 def by_load(outcomes, names, figure, setting, unit):
     """A line per target over scenarios that differ in one setting, median with extremes."""
     axes, drawn, ticks = begin(unit, setting), False, set()
@@ -66,7 +73,7 @@ def by_load(outcomes, names, figure, setting, unit):
             medians = [it.median for _, it in points]
             spread = [[it.median - it.least for _, it in points], [it.greatest - it.median for _, it in points]]
             axes.errorbar([x for x, _ in points], medians, yerr=spread, marker="o", capsize=3,
-                          color=COLOURS.get(target), label=NAMES.get(target, target))
+                          color=COLOURS.get(target), label=named(outcomes, target))
     if drawn:
         axes.set_xscale("log")
         axes.set_xticks(sorted(ticks), [f"{x:,}" for x in sorted(ticks)])
@@ -84,7 +91,7 @@ def percentiles(outcomes, name, figure):
         points = [(share, it.median) for share, it in points if it]
         if points:
             drawn = True
-            axes.plot(*zip(*points), marker="o", color=COLOURS.get(target), label=NAMES.get(target, target))
+            axes.plot(*zip(*points), marker="o", color=COLOURS.get(target), label=named(outcomes, target))
     if drawn:
         axes.set_yscale("log")
         for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
@@ -105,7 +112,7 @@ def bars(outcomes, entries, unit, factors=None):
         if found:
             drawn = True
             drawn_bars = axes.bar([place + index * width for place, _ in found], [value for _, value in found], width,
-                                  color=COLOURS.get(target), label=NAMES.get(target, target))
+                                  color=COLOURS.get(target), label=named(outcomes, target))
             axes.bar_label(drawn_bars, fmt="%.1f", fontsize=7)
     axes.set_xticks([place + 0.4 - width / 2 for place in range(len(entries))], [label for _, _, label in entries])
     return finish(axes, drawn)

@@ -33,7 +33,7 @@ def test_a_table_shows_the_median_the_extremes_and_the_ratio(tmp_path):
     assert "| CPU per request (us) | 15 [10-20] | 15 [12-18] 1.05x [0.90-1.20] |" in markdown
     assert "15 [12-18] 1.05x [0.90-1.20]" in page and page.count("<svg") == 1
     assert "| at most 0.9 x nginx | **missed** | unary-32 | 1.05x [0.90x-1.20x] |" in markdown
-    assert "sluice: io_uring" in markdown
+    assert "sluice: io_uring" in markdown and "Sluice, io_uring" in page
     assert "&lt;b&gt;" in page
 
 
