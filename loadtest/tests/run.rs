@@ -123,6 +123,15 @@ fn streams_that_break_off_are_errors_with_lost_events() {
 }
 
 #[test]
+fn streams_that_fail_after_the_window_are_counted_by_kind() {
+    // They break off with event 109 of 110, and the window ends with event 105 of the first of them.
+    let load = "--mode stream --rounds 1 --streams 4 --stream-secs 2.2 --events-per-sec 50";
+    let figures = figures(&format!("{load} --script cut_at=109,cut=fin"));
+    assert_eq!(figures["errors"], 4.0, "{figures:#}");
+    assert_eq!(figures["error_truncated"], 4.0, "{figures:#}");
+}
+
+#[test]
 fn a_slow_caller_pauses_after_each_read() {
     // Half a megabyte is at least a dozen reads, whatever room a buffer has grown to.
     let load = "--mode stream --rounds 1 --rate 10 --duration 0.1 --stream-secs 0.1";

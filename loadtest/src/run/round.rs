@@ -195,6 +195,11 @@ impl Subject {
         // The window is over, but streams that fail or lose events later count too.
         let stats = load.stats();
         figures.update("errors", stats.errors_total() as f64);
+        for (kind, count) in &stats.errors {
+            let name = format!("error_{kind}");
+            figures.remove(&name);
+            figures.set(&name, *count as f64);
+        }
         figures.update("requests", stats.requests as f64);
         figures.update("events_all", stats.events_all as f64);
         figures.update("events_lost", stats.lost as f64);
