@@ -24,7 +24,8 @@ class Plain(ticker.LogFormatter):
 
 
 def all_charts(outcomes, soak):
-    """(title, SVG) of each chart that has figures."""
+    """(title, SVG) of each chart that has figures; a scenario that failed has none."""
+    outcomes = {name: outcome for name, outcome in outcomes.items() if not outcome.failed}
     made = [
         ("CPU per request by connections", by_load(outcomes, ["unary-1", "unary-32", "unary-256", "unary-1024"],
                                                    "cpu_us_per_request", "connections", "us")),

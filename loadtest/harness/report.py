@@ -89,11 +89,11 @@ def scaled(budget, value):
 
 
 def section(scenario, outcome):
-    """The table of one scenario."""
+    """The table of one scenario; one that failed gives no numbers, and what it measured is in the raw files."""
     names = [name for name in scenario.targets if name in outcome.targets]
     base = scenario.base if scenario.base in names else None
     lines = []
-    for figure in scenario.figures:
+    for figure in scenario.figures if not outcome.failed else ():
         cells = [cell(outcome, name, base, figure) for name in names]
         if any(each != NOTHING for each in cells):
             lines.append({"title": titled(figure), "cells": cells})

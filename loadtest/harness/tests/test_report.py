@@ -55,6 +55,16 @@ def test_a_scenario_that_failed_at_once_is_told_as_failed(tmp_path):
     assert "| **failed** | unary-32 | nginx does not serve |" in markdown
 
 
+def test_a_scenario_that_failed_midway_gives_no_numbers(tmp_path):
+    measured = [{"cpu_us_per_request": 12.5, "latency_p50_us": 77}]
+    raw(tmp_path, "unary-32", {"nginx": target(measured), "sluice": target(measured)}, failed="too many void windows",
+        settings={"connections": 32})
+    report.write(tmp_path, KNOWN, HEADER)
+    markdown, page = written(tmp_path)
+    assert "too many void windows" in markdown and "12.5" not in markdown
+    assert "12.5" not in page and "<svg" not in page
+
+
 def test_void_windows_and_other_work_are_told(tmp_path):
     sluice = target([{"cpu_us_per_request": 12, "others_cpu_share": 0.5}])
     sluice["void"] = [{"round": 2, "reason": "1 failed error_timeout 1"}]
