@@ -55,7 +55,8 @@ def verdict(budget, outcomes):
         value = outcome.summary(budget.subject, budget.figure)
     if value is None:
         return Verdict(budget, UNMEASURED, note=f"{budget.scenario} has no {budget.figure}")
-    return Verdict(budget, MET if bounded(budget, value) <= budget.at_most else MISSED, value)
+    note = "host busy" if outcome.was_busy() else ""
+    return Verdict(budget, MET if bounded(budget, value) <= budget.at_most else MISSED, value, note)
 
 
 def bounded(budget, value):

@@ -11,8 +11,6 @@ from harness.figures import Summary
 
 TEMPLATES = pathlib.Path(__file__).with_name("templates")
 NOTHING = "-"
-# Beyond this share of a CPU, what else runs on the host is said beside the figures.
-QUIET = 0.05
 
 
 def write(out, scenarios, header):
@@ -53,10 +51,10 @@ def busy(runs):
     """What else the host did while it was measured, at its worst."""
     medians = [(found.median, name) for outcomes in runs for name, outcome in outcomes.items()
                if (found := outcome.others())]
-    if not medians or max(medians)[0] <= QUIET:
+    if not medians or max(medians)[0] <= results.QUIET:
         return "none to speak of"
     share, name = max(medians)
-    return f"{share * 100:.0f} % of a CPU during {name}, in {sum(it[0] > QUIET for it in medians)} of {len(medians)} " \
+    return f"{share * 100:.0f} % of a CPU during {name}, in {sum(it[0] > results.QUIET for it in medians)} of {len(medians)} " \
            "scenarios above 5 %: times and CPU figures of those are no measure"
 
 
@@ -65,7 +63,7 @@ def row(found):
     def value(verdict):
         if verdict.value is None:
             return verdict.note or verdict.state
-        return shown(found.budget, verdict.value)
+        return shown(found.budget, verdict.value) + (f", {verdict.note}" if verdict.note else "")
 
     spread = found.spread
     return {"what": found.budget.what, "target": found.budget.target, "state": found.state,
@@ -102,7 +100,7 @@ def section(scenario, outcome):
     counted = {target.counted_by for target in outcome.targets.values() if target.counted_by}
     return {"name": scenario.name, "title": scenario.title, "shows": scenario.shows, "targets": names, "lines": lines,
             "void": void, "failed": outcome.failed, "settings": outcome.settings, "counted_by": ", ".join(counted),
-            "busy": f"{others.median * 100:.0f}" if others and others.median > QUIET else None,
+            "busy": f"{others.median * 100:.0f}" if outcome.was_busy() else None,
             "windows": max((len(outcome.targets[name].windows) for name in names), default=0), "base": base}
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from harness.catalogue import WITHOUT_RATIO
 from harness.figures import Summary, ratio, summary
 
+# Beyond this share of a CPU, what else runs on the host is said beside the figures.
+QUIET = 0.05
 PER_START = ("rss_idle_kib", "rss_in_use_kib", "rss_settled_kib", "syscalls_per_request", "syscalls_per_1000_events")
 
 
@@ -46,6 +48,10 @@ class Outcome:
         """The median share of a CPU that everything else on the host took."""
         shares = [window.get("others_cpu_share") for target in self.targets.values() for window in target.windows]
         return summary(shares)
+
+    def was_busy(self):
+        others = self.others()
+        return others is not None and others.median > QUIET
 
     def ratio(self, target, base, figure) -> Summary | None:
         """Of neighbouring windows; None where that says nothing."""

@@ -55,6 +55,14 @@ def test_a_failed_scenario_gives_no_verdict_from_what_it_measured():
     assert (found.state, found.value, found.note) == (FAILED, None, "too many void windows")
 
 
+def test_a_verdict_says_whether_the_host_was_busy():
+    def run(share):
+        windows = [{"cpu_us_per_request": 10, "others_cpu_share": share}]
+        return budgets.verdict(RATIO, outcomes(record(nginx=windows, sluice=windows))).note
+
+    assert run(0.5) == "host busy" and run(0.01) == ""
+
+
 def test_of_several_runs_each_must_meet_a_budget():
     def run(*values):
         return outcomes(record(nginx=cpu(10), sluice=cpu(*values)))
