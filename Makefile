@@ -30,6 +30,7 @@ MISSING_NGINX := $(if $(shell PATH=$$PATH:/usr/sbin command -v nginx),,nginx)
 MISSING_WRK := $(if $(shell command -v wrk),,wrk)
 # One of them counts system calls; perf is faster, and part of the kernel's own packages.
 MISSING_TRACER := $(if $(or $(shell command -v perf),$(shell command -v strace)),,strace)
+MISSING_STRACE := $(if $(shell command -v strace),,strace)
 MISSING_NODE := $(if $(and $(shell command -v node),$(shell command -v npm)),,node)
 
 ## Build in release mode and serve a resources file with a scripted LLM upstream beside it.
@@ -54,7 +55,7 @@ lint: $(MISSING_PROTOC)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --profile $(PROFILE) -- -D warnings
 
-unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD) $(MISSING_REDIS) $(MISSING_NGHTTP) $(MISSING_ISOLATION) $(MISSING_VALGRIND)
+unit: nextest $(MISSING_PROTOC) $(MISSING_ETCD) $(MISSING_REDIS) $(MISSING_NGHTTP) $(MISSING_ISOLATION) $(MISSING_VALGRIND) $(MISSING_STRACE)
 	$(CARGO) nextest run --locked --workspace --cargo-profile $(PROFILE) --no-fail-fast
 	$(CARGO) test --locked --workspace --profile $(PROFILE) --doc --quiet
 

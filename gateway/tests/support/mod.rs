@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod raw;
 pub mod scripted;
 pub mod store;
+pub mod strace;
 pub mod tls;
 pub mod tls_client;
 pub mod validate;

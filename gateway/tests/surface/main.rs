@@ -60,6 +60,7 @@ mod store_rows;
 mod store_scale;
 mod store_secrets;
 mod streams;
+mod system_calls;
 mod tls;
 mod upgrade;
 mod upstream_faults;
