@@ -28,6 +28,7 @@ mod drain;
 mod endpoints;
 mod engine;
 mod faults;
+mod footprint;
 mod hangup;
 mod headers;
 mod healthcheck;

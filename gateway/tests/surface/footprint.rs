@@ -1,0 +1,139 @@
+//! Resident memory of an idle process, of an idle connection and of an open stream, held to what was measured.
+//!
+//! Taken from `smaps_rollup`, which walks the pages: `VmRSS` of recent kernels is a sum over processors that may be
+//! off by a quarter of a MiB. Numbers are of the profile `ci`, one worker.
+
+use crate::on_both_engines;
+use crate::support::gateway::{chat, post};
+use crate::support::{Engine, Gateway, Raw, Setup, mock, wait_for};
+
+const CHAT: &str = "/v1/chat/completions";
+
+/// Anonymous memory of a process that has served one request, KiB. The rest of what is resident is text, which is
+/// larger in this profile than in what is shipped.
+const IDLE_KIB: Measured = Measured {
+    io_uring: 3_090,
+    epoll: 3_090,
+};
+/// Bytes of a connection that has made one request and waits.
+const PER_CONNECTION: Measured = Measured {
+    io_uring: 8_000,
+    epoll: 8_000,
+};
+/// Bytes of a stream that waits for its next event, the connection to its upstream included.
+const PER_STREAM: Measured = Measured {
+    io_uring: 11_200,
+    epoll: 11_300,
+};
+/// Hundredths that may be more.
+const SLACK: u64 = 10;
+
+/// Connections that come and go before, each with so many requests: what is kept from then on is not counted.
+const BEFORE: (usize, usize) = (50, 20);
+const CONNECTIONS: usize = 1_000;
+const STREAMS: usize = 500;
+
+/// What was measured on each engine.
+struct Measured {
+    io_uring: u64,
+    epoll: u64,
+}
+
+impl Measured {
+    fn on(&self, engine: Engine) -> u64 {
+        match engine {
+            Engine::IoUring => self.io_uring,
+            Engine::Epoll => self.epoll,
+        }
+    }
+
+    /// Holds `found` to it.
+    fn hold(&self, engine: Engine, what: &str, found: u64) {
+        let measured = self.on(engine);
+        println!("{what}: {found}, {measured} measured before");
+        assert!(
+            found * 100 <= measured * (100 + SLACK),
+            "{what}: {found}, not {measured}"
+        );
+    }
+}
+
+/// A field of the kernel's account of all pages, in KiB: `Rss`, `Anonymous`.
+fn pages_kib(gateway: &Gateway, field: &str) -> u64 {
+    let path = format!("/proc/{}/smaps_rollup", gateway.child.id());
+    let text = std::fs::read_to_string(path).expect("the kernel accounts pages");
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let number = value.and_then(|value| value.trim().strip_suffix(" kB"));
+    number.and_then(|kib| kib.parse().ok()).expect("a number")
+}
+
+/// Waits until so many connections of callers, and of upstreams at most so many, are open.
+fn until_open(gateway: &Gateway, downstream: usize, upstream_max: usize) {
+    wait_for("connections to open and close", || {
+        let open = |side| gateway.metric("sluice_runtime_core_connections", &[side]) as usize;
+        let settled = open("side=\"downstream\"") == downstream;
+        (settled && open("side=\"upstream\"") <= upstream_max).then_some(())
+    });
+}
+
+/// What `count` of what `opened` gives add to resident memory, bytes each.
+fn each<T>(gateway: &Gateway, count: usize, opened: impl Fn() -> T) -> u64 {
+    let before = pages_kib(gateway, "Rss");
+    let held: Vec<T> = (0..count).map(|_| opened()).collect();
+    until_open(gateway, count, count + 1);
+    let after = pages_kib(gateway, "Rss");
+    drop(held);
+    after.saturating_sub(before) * 1024 / count as u64
+}
+
+fn asked(gateway: &Gateway, times: usize) -> Raw {
+    let mut raw = gateway.connect();
+    let request = post(CHAT, &chat("m", false));
+    for _ in 0..times {
+        raw.send(&request);
+        assert_eq!(raw.response().status, 200);
+    }
+    raw
+}
+
+fn streaming(gateway: &Gateway) -> Raw {
+    let mut raw = gateway.connect();
+    raw.send(&post(CHAT, &chat("script/events=2,stall_at=1", true)));
+    raw.until(b"\"e0 ");
+    raw
+}
+
+on_both_engines! {
+    fn an_idle_process_holds_the_memory_that_was_measured(engine) {
+        let gateway = Setup::new(engine, mock()).start_ready();
+        drop(asked(&gateway, 1));
+        until_open(&gateway, 0, 1);
+        println!("resident: {} KiB, by VmRSS {}", pages_kib(&gateway, "Rss"), gateway.rss_kib());
+        let anonymous = pages_kib(&gateway, "Anonymous");
+        IDLE_KIB.hold(engine, "anonymous KiB of an idle process", anonymous);
+    }
+
+    fn an_idle_connection_holds_the_memory_that_was_measured(engine) {
+        let gateway = Setup::new(engine, mock()).start_ready();
+        let (count, times) = BEFORE;
+        let first: Vec<Raw> = (0..count).map(|_| asked(&gateway, times)).collect();
+        until_open(&gateway, count, 1);
+        drop(first);
+        until_open(&gateway, 0, 1);
+        let bytes = each(&gateway, CONNECTIONS, || asked(&gateway, 1));
+        PER_CONNECTION.hold(engine, "bytes of an idle connection", bytes);
+    }
+
+    fn an_open_stream_holds_the_memory_that_was_measured(engine) {
+        let gateway = Setup::new(engine, mock()).start_ready();
+        let (count, times) = BEFORE;
+        drop(asked(&gateway, times));
+        let first: Vec<Raw> = (0..count).map(|_| streaming(&gateway)).collect();
+        until_open(&gateway, count, count + 1);
+        drop(first);
+        until_open(&gateway, 0, 1);
+        let bytes = each(&gateway, STREAMS, || streaming(&gateway));
+        PER_STREAM.hold(engine, "bytes of an open stream", bytes);
+    }
+}
