@@ -14,6 +14,7 @@ mod accounting;
 mod acks;
 mod admission;
 mod backpressure;
+mod balance;
 mod callers;
 mod canary;
 mod chat;
