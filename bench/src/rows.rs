@@ -180,7 +180,8 @@ pub fn scattered(count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |at| at * STEP % count)
 }
 
-fn row(collection: Collection, n: usize, document: &Value) -> StoredRow {
+/// The row `n` of a collection, with this document.
+pub fn row(collection: Collection, n: usize, document: &Value) -> StoredRow {
     StoredRow {
         key: format!("{PREFIX}/{collection}/{}", id(n)).into(),
         value: Zeroizing::new(document.to_string().into_bytes()),
