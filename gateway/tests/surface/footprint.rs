@@ -17,13 +17,13 @@ const IDLE_KIB: Measured = Measured {
 };
 /// Bytes of a connection that has made one request and waits.
 const PER_CONNECTION: Measured = Measured {
-    io_uring: 8_000,
-    epoll: 8_000,
+    io_uring: 1_400,
+    epoll: 1_400,
 };
 /// Bytes of a stream that waits for its next event, the connection to its upstream included.
 const PER_STREAM: Measured = Measured {
-    io_uring: 11_200,
-    epoll: 11_300,
+    io_uring: 7_100,
+    epoll: 7_100,
 };
 /// Hundredths that may be more.
 const SLACK: u64 = 10;
