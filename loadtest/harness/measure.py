@@ -13,6 +13,9 @@ GRACE_S = 120
 # Of a request, beyond the length of its stream: a host that is busy for a while is no failure of a target.
 TIMEOUT_S = 60
 
+# What makes the load of a scenario that `sluice-loadtest` cannot.
+TOOLS = {"wrk": tools.wrk, "h2load": tools.h2load, "h2streams": tools.h2_streams}
+
 
 class Void(RuntimeError):
     """A window that says nothing, because something failed in it."""
@@ -24,7 +27,7 @@ def window(rig, target, settings, out):
     if rig.scenario.kind == "load":
         figures = load(rig, target, settings, out)
     else:
-        figures = {"wrk": tools.wrk, "h2load": tools.h2load}[rig.scenario.kind](rig, target, settings)
+        figures = TOOLS[rig.scenario.kind](rig, target, settings)
     others = busy_seconds() - busy - (rig.cpu_seconds() - ours)
     figures["others_cpu_share"] = max(others / (time.monotonic() - begun), 0)
     if figures["errors"]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from harness.catalogue import FIGURES
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "scenarios"
-KINDS = {"load", "wrk", "h2load", "churn"}
+KINDS = {"load", "wrk", "h2load", "h2streams", "churn"}
 TARGETS = {"floor", "nginx", "sluice", "epoll", "direct", "policy", "relayed", "translated", "gateway"}
 MOCKS = {"client", "own"}
 

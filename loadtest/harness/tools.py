@@ -3,12 +3,15 @@
 import json
 import re
 import subprocess
+import urllib.request
 
 from harness import rig as rigs
-from harness.process import cpu_seconds
+from harness.process import cpu_seconds, memory_kib
 
 PATH = "/v1/chat/completions"
 WARM_UP_S = 1
+# Between two looks at what is held.
+SAMPLE_S = 0.5
 UNITS = {"us": 1, "ms": 1000, "s": 1_000_000, "m": 60_000_000}
 
 
@@ -55,6 +58,44 @@ def h2load(rig, target, settings):
     before = cpu_seconds(target.pid) if target.pid else 0
     found = of_h2load(output(rig, [*base, "-n", count, f"--log-file={log}", url]))
     return found | cpu(target, before, found["requests"]) | of_log(log.read_text())
+
+
+def h2_streams(rig, target, settings):
+    """Streams held open, many on each of a few HTTP/2 connections; memory once all are open."""
+    streams, each = settings["streams"], settings["streams-per-connection"]
+    script = f"mock/events={settings['events']},gap_ms={settings['event-every-ms']}"
+    body = rig.work / "body.json"
+    body.write_text(json.dumps(json.loads(rigs.body(script)) | {"stream": True}))
+    base = ["h2load", "-t1", "-d", body, "-H", f"authorization: Bearer {target.key or ''}",
+            "-H", "content-type: application/json"]
+    url = f"http://127.0.0.1:{target.port}{PATH}"
+    # What a first stream makes, and is there for all, is not counted.
+    first = rig.work / "first.json"
+    first.write_text(json.dumps(json.loads(rigs.body("mock/events=2")) | {"stream": True}))
+    output(rig, ["h2load", "-d", first, *base[4:], "-n1", "-c1", url])
+    before = memory_kib(target.pid)
+    command = [*base, "-n", streams, "-c", streams // each, "-m", each, "-r", settings["connections-per-s"], url]
+    held, most = 0, 0
+    with subprocess.Popen(["taskset", "-c", str(rigs.CLIENT_CPU), *map(str, command)], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True) as child:
+        text = ""
+        while child.poll() is None:
+            open_now = connections(rig)
+            if open_now >= most:
+                most, held = open_now, memory_kib(target.pid)
+            try:
+                text = child.communicate(timeout=SAMPLE_S)[0]
+            except subprocess.TimeoutExpired:
+                continue
+    found = of_h2load(text)
+    found["errors"] += streams - found["requests"]
+    return found | {"streams_open": most, "rss_peak_kib": held, "rss_kib_per_stream": (held - before) / max(most, 1)}
+
+
+def connections(rig):
+    """Connections that the mock serves, the one that asks left out."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{rig.upstream_port}/__mock/connections", timeout=60) as answer:
+        return json.load(answer)["open"]
 
 
 def of_h2load(text):
