@@ -5,8 +5,9 @@
 //! would otherwise fill any group. Without a limited group it is the process's resident memory,
 //! against that of the host.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::param::page_size;
@@ -29,6 +30,51 @@ pub enum Measure {
     },
     /// The process itself.
     Process,
+}
+
+/// A measure whose file stays open: it is read many times a second.
+#[derive(Debug)]
+pub struct Meter {
+    measure: Measure,
+    /// Opened by the reading; of a group that is gone it has to be opened anew.
+    file: Option<File>,
+}
+
+/// What is read of the file: a few numbers.
+const TEXT_BYTES_MAX: usize = 256;
+
+impl Meter {
+    /// Reads what `measure` says.
+    pub fn new(measure: Measure) -> Self {
+        Self {
+            measure,
+            file: None,
+        }
+    }
+
+    /// As [`Measure::used`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn used(&mut self, mark: u64) -> io::Result<u64> {
+        let mut text = [0; TEXT_BYTES_MAX];
+        let read = self.read(&mut text);
+        if read.is_err() {
+            self.file = None;
+        }
+        let text = str::from_utf8(&text[..read?]);
+        self.measure.told(text.unwrap_or_default(), mark)
+    }
+
+    fn read(&mut self, text: &mut [u8]) -> io::Result<usize> {
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(File::open(self.measure.file())?),
+        };
+        // The kernel writes the text anew where it is read from its beginning.
+        file.read_at(text, 0)
+    }
 }
 
 /// A version of control groups.
@@ -88,16 +134,29 @@ impl Measure {
     ///
     /// The kernel's file cannot be read, or says no number.
     pub fn used(&self, mark: u64) -> io::Result<u64> {
-        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        self.told(&fs::read_to_string(self.file())?, mark)
+    }
+
+    /// The file that says it.
+    fn file(&self) -> PathBuf {
+        match self {
+            Self::Group { path, version } => path.join(version.usage_file()),
+            Self::Process => "/proc/self/statm".into(),
+        }
+    }
+
+    /// What `text`, read of [`Measure::file`], says.
+    fn told(&self, text: &str, mark: u64) -> io::Result<u64> {
+        let number = |word: Option<&str>| {
+            let number = word.and_then(|word| word.parse::<u64>().ok());
+            number.ok_or(io::ErrorKind::InvalidData)
+        };
+        let mut words = text.split_ascii_whitespace();
         let Self::Group { path, version } = self else {
-            let statm = fs::read_to_string("/proc/self/statm")?;
-            let pages = statm.split_ascii_whitespace().nth(1);
-            let pages: u64 = pages
-                .and_then(|pages| pages.parse().ok())
-                .ok_or_else(invalid)?;
+            let pages = number(words.nth(1))?;
             return Ok(pages.saturating_mul(page_size() as u64));
         };
-        let charged = number(&path.join(version.usage_file())).ok_or_else(invalid)?;
+        let charged = number(words.next())?;
         if charged < mark / 2 {
             return Ok(charged);
         }
@@ -206,6 +265,11 @@ mod tests {
         // Far below the mark nobody asks what it is made of.
         assert_eq!(measure.used(502).unwrap(), 250);
         assert_eq!(measure.used(300).unwrap(), 130);
+        let mut meter = Meter::new(measure);
+        for (charged, used) in [("250\n", 130), ("260\n", 140)] {
+            fs::write(root.path().join("a/memory.current"), charged).unwrap();
+            assert_eq!(meter.used(300).unwrap(), used);
+        }
     }
 
     #[test]
@@ -255,5 +319,11 @@ mod tests {
             version: Version::V2,
         };
         assert!(gone.used(1).is_err());
+        assert!(Meter::new(gone).used(1).is_err());
+        let mut meter = Meter::new(Measure::Process);
+        let _before = meter.used(1).unwrap();
+        let touched = vec![1_u8; 64 << 20];
+        let meanwhile = meter.used(1).unwrap();
+        assert!(meanwhile > touched.len() as u64, "{meanwhile}");
     }
 }

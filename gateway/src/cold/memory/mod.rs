@@ -12,7 +12,7 @@ use crate::bridge::mailbox::ToWorker;
 use crate::bridge::memory::{Memory, Standing};
 use crate::sys::return_freed;
 use leaving::Leaving;
-use measure::Measure;
+use measure::{Measure, Meter};
 
 /// Measurements between two attempts to bring memory down while it is above its mark: a second.
 const RELIEVE_EVERY: u32 = 50;
@@ -27,7 +27,7 @@ const AFTERCARE: u32 = 30;
 /// Takes the measurements.
 #[derive(Debug)]
 pub struct Watch {
-    measure: Measure,
+    meter: Meter,
     memory: Arc<Memory>,
     /// Measurements since memory was last brought down.
     since_relief: u32,
@@ -44,7 +44,7 @@ impl Watch {
     /// Tells `memory` what `measure` finds.
     pub fn new(measure: Measure, memory: Arc<Memory>) -> Self {
         Self {
-            measure,
+            meter: Meter::new(measure),
             memory,
             since_relief: 0,
             aftercare: 0,
@@ -60,7 +60,7 @@ impl Watch {
         let Some(bounds) = self.memory.bounds() else {
             return;
         };
-        let used = match self.measure.used(bounds.mark) {
+        let used = match self.meter.used(bounds.mark) {
             Ok(used) => used,
             Err(error) => {
                 if !std::mem::replace(&mut self.is_blind, true) {
