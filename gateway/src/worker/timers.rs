@@ -176,7 +176,7 @@ impl Timers {
 /// Tells the deadlines of this worker as they come.
 pub(super) async fn run(worker: Rc<Worker>) {
     let mut sleep: Option<Pin<Box<Sleep>>> = None;
-    poll_fn(|cx| {
+    poll_fn(|cx| -> Poll<()> {
         loop {
             ready!(poll_next(&mut sleep, cx));
             let now = worker.tick();
@@ -186,7 +186,7 @@ pub(super) async fn run(worker: Rc<Worker>) {
                 .for_each(Waker::wake_by_ref);
         }
     })
-    .await
+    .await;
 }
 
 /// Ready once the next entry has come up.

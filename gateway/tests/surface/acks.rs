@@ -21,6 +21,11 @@ const PACE: Duration = Duration::from_millis(5);
 /// Where `struct tcp_info` has `tcpi_segs_in`: eight bytes, 24 words and four double words, and a word.
 const SEGMENTS_IN: usize = 8 + 24 * 4 + 4 * 8 + 4;
 
+#[expect(clippy::disallowed_methods, reason = "a model takes its time")]
+fn pause() {
+    std::thread::sleep(PACE);
+}
+
 /// Segments that `socket` has received.
 fn segments_in(socket: &impl AsRawFd) -> u32 {
     let mut info = [0_u8; SEGMENTS_IN + 4];
@@ -55,7 +60,7 @@ on_both_engines! {
                 asker
                     .write_all(format!("data: {delta}\n\n").as_bytes())
                     .unwrap();
-                std::thread::sleep(PACE);
+                pause();
             }
             counts
                 .lock()
