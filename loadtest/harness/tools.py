@@ -89,7 +89,7 @@ def h2_streams(rig, target, settings):
                 continue
     found = of_h2load(text)
     found["errors"] += streams - found["requests"]
-    return found | {"streams_open": most, "rss_peak_kib": held, "rss_kib_per_stream": (held - before) / max(most, 1)}
+    return found | {"streams_open": most, "rss_idle_kib": before, "rss_held_kib": held, "rss_peak_kib": held}
 
 
 def connections(rig):
