@@ -5,26 +5,17 @@
 
 use crate::on_both_engines;
 use crate::support::gateway::{chat, post};
-use crate::support::{Engine, Gateway, Raw, Setup, mock, wait_for};
+use crate::support::{Gateway, Raw, Setup, mock, wait_for};
 
 const CHAT: &str = "/v1/chat/completions";
 
 /// Anonymous memory of a process that has served one request, KiB. The rest of what is resident is text, which is
 /// larger in this profile than in what is shipped.
-const IDLE_KIB: Measured = Measured {
-    io_uring: 3_090,
-    epoll: 3_090,
-};
+const IDLE_KIB: u64 = 3_090;
 /// Bytes of a connection that has made one request and waits.
-const PER_CONNECTION: Measured = Measured {
-    io_uring: 1_400,
-    epoll: 1_400,
-};
+const PER_CONNECTION: u64 = 1_400;
 /// Bytes of a stream that waits for its next event, the connection to its upstream included.
-const PER_STREAM: Measured = Measured {
-    io_uring: 7_100,
-    epoll: 7_100,
-};
+const PER_STREAM: u64 = 7_100;
 /// Hundredths that may be more.
 const SLACK: u64 = 10;
 
@@ -33,29 +24,13 @@ const BEFORE: (usize, usize) = (50, 20);
 const CONNECTIONS: usize = 1_000;
 const STREAMS: usize = 500;
 
-/// What was measured on each engine.
-struct Measured {
-    io_uring: u64,
-    epoll: u64,
-}
-
-impl Measured {
-    fn on(&self, engine: Engine) -> u64 {
-        match engine {
-            Engine::IoUring => self.io_uring,
-            Engine::Epoll => self.epoll,
-        }
-    }
-
-    /// Holds `found` to it.
-    fn hold(&self, engine: Engine, what: &str, found: u64) {
-        let measured = self.on(engine);
-        println!("{what}: {found}, {measured} measured before");
-        assert!(
-            found * 100 <= measured * (100 + SLACK),
-            "{what}: {found}, not {measured}"
-        );
-    }
+/// Holds `found` to what was `measured`.
+fn hold(what: &str, found: u64, measured: u64) {
+    println!("{what}: {found}, {measured} measured before");
+    assert!(
+        found * 100 <= measured * (100 + SLACK),
+        "{what}: {found}, not {measured}"
+    );
 }
 
 /// A field of the kernel's account of all pages, in KiB: `Rss`, `Anonymous`.
@@ -111,7 +86,7 @@ on_both_engines! {
         until_open(&gateway, 0, 1);
         println!("resident: {} KiB, by VmRSS {}", pages_kib(&gateway, "Rss"), gateway.rss_kib());
         let anonymous = pages_kib(&gateway, "Anonymous");
-        IDLE_KIB.hold(engine, "anonymous KiB of an idle process", anonymous);
+        hold("anonymous KiB of an idle process", anonymous, IDLE_KIB);
     }
 
     fn an_idle_connection_holds_the_memory_that_was_measured(engine) {
@@ -122,7 +97,7 @@ on_both_engines! {
         drop(first);
         until_open(&gateway, 0, 1);
         let bytes = each(&gateway, CONNECTIONS, || asked(&gateway, 1));
-        PER_CONNECTION.hold(engine, "bytes of an idle connection", bytes);
+        hold("bytes of an idle connection", bytes, PER_CONNECTION);
     }
 
     fn an_open_stream_holds_the_memory_that_was_measured(engine) {
@@ -134,6 +109,6 @@ on_both_engines! {
         drop(first);
         until_open(&gateway, 0, 1);
         let bytes = each(&gateway, STREAMS, || streaming(&gateway));
-        PER_STREAM.hold(engine, "bytes of an open stream", bytes);
+        hold("bytes of an open stream", bytes, PER_STREAM);
     }
 }
