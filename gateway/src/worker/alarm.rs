@@ -1,26 +1,12 @@
-//! One timer per connection, moved lazily. [ring]
+//! Work that is bounded by a deadline. [ring]
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use monoio::time::Instant;
 
-use super::timers::Timer;
-
-/// A timer whose deadline moves with every byte.
-#[derive(Debug, Default)]
-pub(crate) struct Alarm(Timer);
-
-impl Alarm {
-    /// Ready once `deadline` has passed; `None` never is.
-    pub(crate) fn poll_until(&mut self, cx: &Context<'_>, deadline: Option<Instant>) -> Poll<()> {
-        match deadline {
-            Some(deadline) => self.0.poll(cx, deadline),
-            None => Poll::Pending,
-        }
-    }
-}
+pub(crate) use super::timers::Alarm;
 
 /// A deadline passed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

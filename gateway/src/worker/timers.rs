@@ -22,13 +22,16 @@ thread_local! {
     static TIMERS: RefCell<Timers> = RefCell::default();
 }
 
-/// A deadline of this thread's, which may be moved; free of cost until it is first waited for.
+/// A deadline of this thread's, which may move with every byte; free of cost until it is first waited for.
 #[derive(Debug, Default)]
-pub(super) struct Timer(Option<Slot>);
+pub(crate) struct Alarm(Option<Slot>);
 
-impl Timer {
-    /// Ready once `at` has passed.
-    pub(super) fn poll(&mut self, cx: &Context<'_>, at: Instant) -> Poll<()> {
+impl Alarm {
+    /// Ready once `deadline` has passed; `None` never is.
+    pub(crate) fn poll_until(&mut self, cx: &Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        let Some(at) = deadline else {
+            return Poll::Pending;
+        };
         let (ready, unused) =
             TIMERS.with_borrow_mut(|timers| timers.poll(&mut self.0, at, cx.waker()));
         // What a waker takes along may have deadlines of its own.
@@ -37,7 +40,7 @@ impl Timer {
     }
 }
 
-impl Drop for Timer {
+impl Drop for Alarm {
     fn drop(&mut self) {
         if let Some(slot) = self.0.take() {
             // A thread that ends takes all deadlines along.

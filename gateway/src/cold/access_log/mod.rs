@@ -16,8 +16,7 @@ pub const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 /// Time between two drains while there is much to write: records are read while they still lie in a
 /// cache, and their places are used again sooner.
 pub const BUSY_DRAIN_PERIOD: Duration = Duration::from_millis(4);
-/// Records in one drain that count as much: as many as fit beside everything else into a cache of a core. With less
-/// to write, waking up costs more than reading.
+/// Records in one drain that count as much.
 pub const BUSY_RECORDS: usize = 128;
 /// Batches waiting for the writer thread. When all are, records stay with the workers, whose
 /// queues are bounded and whose losses are counted.
