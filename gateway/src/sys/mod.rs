@@ -9,6 +9,7 @@ mod inherited;
 mod listening;
 mod memory;
 mod pooled;
+mod slice;
 mod socket;
 mod wait;
 
@@ -18,5 +19,6 @@ pub(crate) use inherited::inherited;
 pub(crate) use listening::Listening;
 pub(crate) use memory::return_freed;
 pub(crate) use pooled::Pooled;
+pub(crate) use slice::shorten_slice;
 pub(crate) use socket::Socket;
 pub(crate) use wait::Watch;

@@ -20,7 +20,7 @@ use crate::bridge::log::{Event, Level};
 use crate::bridge::mailbox::{ToWorker, hush};
 use crate::bridge::shard::HEARTBEAT_MS;
 use crate::listener;
-use crate::sys::return_freed;
+use crate::sys::{return_freed, shorten_slice};
 
 /// How often idle upstream connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -45,6 +45,7 @@ pub(crate) fn main(
         );
         parts.bridge.log(event);
     }
+    shorten_slice();
     let Some(mut runtime) = footing.find() else {
         return;
     };
