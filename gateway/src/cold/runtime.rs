@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::access_log::{AccessLog, BATCHES_MAX, BUSY_DRAIN_PERIOD, BUSY_RECORDS, DRAIN_PERIOD};
+use super::access_log::{AccessLog, BATCHES_MAX, BUSY_DRAIN_PERIOD, BUSY_RECORDS};
 use super::checks::{self, ChecksOptions};
 use super::events::Events;
 use super::limits::{self, RedisLimits};
@@ -237,23 +237,25 @@ async fn run(
         });
     }
     let mut hang_up = signal(SignalKind::hangup()).ok();
-    let mut drain = interval(DRAIN_PERIOD);
-    let mut look = interval(watchdog::PERIOD);
-    drain.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut sample = interval(SAMPLE_EVERY);
-    sample.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let [mut turn, mut again, mut look] =
+        [SAMPLE_EVERY, BUSY_DRAIN_PERIOD, watchdog::PERIOD].map(|period| {
+            let mut ticks = interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+    let mut is_busy = false;
     let mut looks = 0u32;
     loop {
         tokio::select! {
             // First: what workers may take waits for it.
             biased;
-            _ = sample.tick() => side.memory.look(&side.workers),
-            _ = drain.tick() => {
-                if side.access_log.drain(&side.workers) >= BUSY_RECORDS {
-                    drain.reset_after(BUSY_DRAIN_PERIOD);
-                }
+            // Both at once: where a worker shares its processor with this thread, each wake-up costs it a request's time.
+            _ = turn.tick() => {
+                side.memory.look(&side.workers);
+                is_busy = side.drain();
+                again.reset();
             }
+            _ = again.tick(), if is_busy => is_busy = side.drain(),
             _ = look.tick() => {
                 looks = looks.wrapping_add(1);
                 side.look(looks);
@@ -277,6 +279,11 @@ async fn hung_up(signal: &mut Option<tokio::signal::unix::Signal>) {
 }
 
 impl Side {
+    /// Returns whether there was much to write.
+    fn drain(&mut self) -> bool {
+        self.access_log.drain(&self.workers) >= BUSY_RECORDS
+    }
+
     fn look(&mut self, looks: u32) {
         let now = unix_ms();
         self.events.drain(&self.workers, now);

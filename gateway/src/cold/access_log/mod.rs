@@ -11,10 +11,8 @@ use crate::bridge::{SPARE_RECORDS_MAX, WorkerView};
 use crate::client_type::ClientTypes;
 use line::Lines;
 
-/// Time between two drains: how late a line may be.
-pub const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 /// Time between two drains while there is much to write: records are read while they still lie in a
-/// cache, and their places are used again sooner.
+/// cache, and their places are used again sooner. Otherwise they are drained whenever memory is measured.
 pub const BUSY_DRAIN_PERIOD: Duration = Duration::from_millis(4);
 /// Records in one drain that count as much.
 pub const BUSY_RECORDS: usize = 128;
