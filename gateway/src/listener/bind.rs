@@ -2,12 +2,16 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
 /// Connections that wait to be accepted, per worker.
 const BACKLOG: i32 = 1024;
+/// How often a port that is taken is tried again, and how long is waited in between: half a second in all.
+const TRIES: u32 = 50;
+const TRY_EVERY: Duration = Duration::from_millis(10);
 
 /// Binds `count` listening sockets that share `addr` by `SO_REUSEPORT`.
 ///
@@ -15,11 +19,27 @@ const BACKLOG: i32 = 1024;
 /// is first bound without it: that fails where anybody listens there already. All sockets are bound
 /// before any of them is accepted from.
 ///
+/// A port that is taken is tried for half a second. The kernel takes a ring apart some milliseconds after its process has
+/// ended, and until then its listening sockets live: those of a gateway that was killed and is started again.
+///
 /// # Errors
 ///
 /// Those of `bind(2)` and `listen(2)`; `AddrInUse` most of all.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing is served before there is a port"
+)]
 pub(crate) fn bind_all(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    let probe = open(addr, false)?;
+    let mut tries = 0;
+    let probe = loop {
+        match open(addr, false) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(TRY_EVERY);
+            }
+            opened => break opened?,
+        }
+    };
     // Port 0 is the kernel's choice: all workers take what the probe got.
     let addr = probe.local_addr()?;
     drop(probe);
@@ -108,5 +128,19 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(first);
         bind_all(addr, 1).unwrap();
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the port is held for a while")]
+    fn a_port_that_becomes_free_while_it_is_tried_is_taken() {
+        let ended = bind_all("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let addr = ended[0].local_addr().unwrap();
+        let leaving = std::thread::spawn(move || {
+            std::thread::sleep(TRY_EVERY * 10);
+            drop(ended);
+        });
+        let taken = bind_all(addr, 1).unwrap();
+        assert_eq!(taken[0].local_addr().unwrap(), addr);
+        leaving.join().unwrap();
     }
 }
