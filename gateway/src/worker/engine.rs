@@ -89,6 +89,8 @@ impl WorkerRuntime {
                 if tuned {
                     ring.setup_single_issuer().setup_defer_taskrun();
                 }
+                // A host may let rings be set up and not entered: better found here than by a worker that never turns.
+                ring.build(1)?.submit()?;
                 RuntimeBuilder::<IoUringDriver>::new()
                     .uring_builder(ring)
                     .with_entries(entries)
