@@ -6,7 +6,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::bridge::memory::{NoRoom, Share};
 use crate::http::h1::{BodyLength, BodyReader, HeadError, HeadScanner, RequestHead, write};
 use crate::http::h2;
 use crate::short_text::ShortText;
+use crate::sys::Pooled;
 use crate::worker::Worker;
 use crate::worker::alarm::{Alarm, Elapsed};
 use crate::worker::buffers::BUFFER_BYTES;
@@ -366,9 +367,10 @@ impl Client {
                 return Ok(());
             }
             let deadline = self.worker.tick() + SEND_STALL;
-            let mut room = pin!(self.wire.writable());
+            // In a block: every phase that sends has room for it, and few ever wait.
+            let mut room = Pooled::new(self.wire.writable());
             let woken = poll_fn(|cx| {
-                if let Poll::Ready(result) = room.as_mut().poll(cx) {
+                if let Poll::Ready(result) = Pin::new(&mut room).poll(cx) {
                     return Poll::Ready(result.is_ok());
                 }
                 if self.poll_hangup(cx).is_ready() {

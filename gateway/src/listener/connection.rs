@@ -40,7 +40,7 @@ pub(crate) async fn turn_away(
     let mut client = Client::new(Rc::clone(worker), wire, peer).turned_away(why);
     match client.next_head().await {
         Next::Head(head) => {
-            Box::pin(request::serve(worker, head, &mut client)).await;
+            Box::pin(request::serve(worker, &head, &mut client)).await;
         }
         Next::Http2 => {
             return http2::serve(worker, client.into_stream(), (peer, Some(why)), open).await;
@@ -68,7 +68,7 @@ pub(crate) async fn run(worker: &Rc<Worker>, socket: Socket, peer: SocketAddr, o
             return http2::serve(worker, client.into_stream(), (peer, None), open).await;
         }
         open.set_busy(true);
-        let kept = match next {
+        let kept = match &next {
             // Kilobytes, which a connection that waits does not hold.
             Next::Head(head) => Pooled::new(request::serve(worker, head, &mut client)).await,
             Next::Malformed(error) => {

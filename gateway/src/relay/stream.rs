@@ -21,6 +21,7 @@ use crate::listener::client::{Client, HungUp};
 use crate::provider::{Seen, StreamReader};
 use crate::rejection::Rejection;
 use crate::route::Window;
+use crate::sys::Pooled;
 use crate::upstream::clocks::Clocks;
 use crate::upstream::failure::Failure;
 use crate::worker::Worker;
@@ -98,6 +99,12 @@ impl Relay<'_> {
     /// [`Stop::Rejected`] before an event was sent, [`Stop::Cut`] after the client was told in band.
     pub(crate) async fn run(&mut self, source: &mut Source) -> Result<(), Stop> {
         let ended = self.events(source).await;
+        // What the end takes has no room of its own while events come.
+        self.conclude(ended).await
+    }
+
+    /// Makes of how the events `ended` what that is to the client, and tells it.
+    async fn conclude(&mut self, ended: Result<(), Stop>) -> Result<(), Stop> {
         match ended {
             Ok(()) => Ok(()),
             // The client has all of it: how the upstream's body ends concerns only the connection.
@@ -164,7 +171,7 @@ impl Relay<'_> {
                             source.end();
                             break;
                         }
-                        self.at_due(&due, &mut clock, now).await?;
+                        Pooled::new(self.at_due(&due, &mut clock, now)).await?;
                     }
                 }
             }

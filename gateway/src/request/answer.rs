@@ -42,8 +42,7 @@ pub(super) async fn relay_begun(
     (head, client): (&RequestHead, &mut Client),
 ) -> Result<bool, Stop> {
     let worker = Rc::clone(&ctx.worker);
-    let id = ctx.record().request_id.clone();
-    let writer = writer(&worker, head, client, &id)
+    let writer = writer(&worker, head, client, &ctx.record().request_id)
         .with(job.marks(&attempt.route, &attempt.held))
         .for_stream();
     begun.tally.head_at = replay.head_at;

@@ -64,47 +64,52 @@ pub(super) async fn run(
     let mut attempt = first;
     let mut tries = 1;
     loop {
-        let outcome = match &hedging {
-            None => {
-                attempt.hold_back = hold_back(job, &attempt, tries, &worker);
-                once(ctx, job, &mut attempt, replay, (head, client)).await
-            }
-            Some(hedging) => {
-                let before = (attempt, tries);
-                let race = hedge::race(ctx, job, before, (replay, hedging), (head, client));
-                let outcome;
-                ((attempt, tries), outcome) = Box::pin(race).await;
-                outcome
+        // What is only looked at here has no room beside what is awaited.
+        let failure = {
+            let outcome = match &hedging {
+                None => {
+                    attempt.hold_back = hold_back(job, &attempt, tries, &worker);
+                    once(ctx, job, &mut attempt, replay, (head, client)).await
+                }
+                Some(hedging) => {
+                    let before = (attempt, tries);
+                    let race = hedge::race(ctx, job, before, (replay, hedging), (head, client));
+                    let outcome;
+                    ((attempt, tries), outcome) = Box::pin(race).await;
+                    outcome
+                }
+            };
+            job.health(&worker, &attempt, &outcome);
+            tried::note(ctx, &attempt, &outcome, tries);
+            match outcome {
+                Err(Stop::Rejected(failure)) => failure,
+                done => {
+                    job.settle(ctx, &mut attempt);
+                    return done;
+                }
             }
         };
-        job.health(&worker, &attempt, &outcome);
-        tried::note(ctx, &attempt, &outcome, tries);
-        let failure = match outcome {
-            Err(Stop::Rejected(failure)) => failure,
-            done => {
-                job.settle(ctx, &mut attempt);
-                return done;
-            }
-        };
-        let next = next(job, &attempt, &failure, tries, &worker);
-        let pause = match next {
-            Next::SameTarget(pause) => pause,
-            Next::NextTarget => Duration::ZERO,
+        let pause = match next(job, &attempt, &failure, tries, &worker) {
+            Next::SameTarget(pause) => Some(pause),
+            Next::NextTarget => None,
             Next::Stop => return Err(failure.into()),
         };
-        let ready = worker.now() + pause;
-        let left = attempt.deadline.map(|at| at.checked_duration_since(ready));
-        if left == Some(None) || !replay.is_there() {
+        let ready = worker.now() + pause.unwrap_or_default();
+        let is_late = attempt.deadline.is_some_and(|at| at < ready);
+        if is_late || !replay.is_there() {
             return Err(failure.into());
         }
-        if next == Next::NextTarget {
-            tries = 1;
-            let next = at_next_target(replay, ctx, (job, attempt), head, failure);
-            attempt = Box::pin(next).await?;
-        } else {
-            tries += 1;
-            rest(client, ready).await?;
-            attempt = at_same_target(replay, ctx, (job, attempt), head, failure)?;
+        match pause {
+            None => {
+                tries = 1;
+                let next = at_next_target(replay, ctx, (job, attempt), head, failure);
+                attempt = Box::pin(next).await?;
+            }
+            Some(_) => {
+                tries += 1;
+                rest(client, ready).await?;
+                attempt = at_same_target(replay, ctx, (job, attempt), head, failure)?;
+            }
         }
         ctx.forget_answer();
     }
@@ -173,15 +178,22 @@ async fn once(
 ) -> Result<bool, Stop> {
     let sent = Pooled::new(send(ctx, attempt, replay, (head, client))).await;
     replay.sent(&ctx.worker.buffers);
-    let reply = sent?;
-    if job.call.stream && is_event_stream(&reply) {
-        let reader = attempt.exchange.stream(&job.call, &attempt.route);
-        let begun = Box::new(Begun::new(Source::new(reply), reader));
-        let relay = relay_begun(ctx, job, attempt, (replay, begun), (head, client));
-        Pooled::new(relay).await
-    } else {
-        let document = document(ctx, job, attempt, (replay, reply), (head, client));
-        Pooled::new(document).await
+    // The reply is in the phase's block alone.
+    let phase = {
+        let reply = sent?;
+        if job.call.stream && is_event_stream(&reply) {
+            let reader = attempt.exchange.stream(&job.call, &attempt.route);
+            let begun = Box::new(Begun::new(Source::new(reply), reader));
+            let relay = relay_begun(ctx, job, attempt, (replay, begun), (head, client));
+            Ok(Pooled::new(relay))
+        } else {
+            let document = document(ctx, job, attempt, (replay, reply), (head, client));
+            Err(Pooled::new(document))
+        }
+    };
+    match phase {
+        Ok(relay) => relay.await,
+        Err(document) => document.await,
     }
 }
 

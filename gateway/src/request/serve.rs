@@ -29,40 +29,42 @@ use crate::worker::Worker;
 use crate::worker::admission::Admitted;
 
 /// Serves one request; `true` where the connection can carry another.
-pub(crate) async fn serve(worker: &Rc<Worker>, head: RequestHead, client: &mut Client) -> bool {
-    let by_host = passthrough::by_host(worker, &head);
+pub(crate) async fn serve(worker: &Rc<Worker>, head: &RequestHead, client: &mut Client) -> bool {
+    let by_host = passthrough::by_host(worker, head);
     let rewritten = match by_host {
         Some(_) => None,
-        None => rewritten_path(worker, &head),
+        None => rewritten_path(worker, head),
     };
     let path = rewritten.as_deref().unwrap_or(head.path());
     let routed = endpoint::route(head.method(), path);
     let passage = by_host.or_else(|| passthrough::by_path(worker, &routed, path));
-    let id = request_id_of(worker, &head);
+    let id = request_id_of(worker, head);
     if passage.is_none()
         && let Routed::Endpoint(endpoint @ (Endpoint::Livez | Endpoint::Readyz), _) = routed
     {
-        return Box::pin(probed(worker, endpoint, (&head, &id), client)).await;
+        return Box::pin(probed(worker, endpoint, (head, &id), client)).await;
     }
     let (dialect, label) = match &routed {
         _ if passage.is_some() => (Dialect::Openai, passthrough::ENDPOINT),
         Routed::Endpoint(endpoint, _) => (routed.dialect(), endpoint.label()),
         _ => (routed.dialect(), "other"),
     };
-    let place = Place {
-        endpoint: label,
-        dialect,
-        path,
+    let mut ctx = {
+        let place = Place {
+            endpoint: label,
+            dialect,
+            path,
+        };
+        Context::new(worker, head, id, client.peer(), &place)
     };
-    let mut ctx = Context::new(worker, &head, id, client.peer(), &place);
     ctx.record().client_identity = client.identity().cloned();
     let outcome = match passage {
-        Some(passage) => Box::pin(passage.forward(&mut ctx, &head, path, client)).await,
-        None => forward(&mut ctx, &head, &routed, client).await,
+        Some(passage) => Box::pin(passage.forward(&mut ctx, head, path, client)).await,
+        None => forward(&mut ctx, head, &routed, client).await,
     };
     let kept = match &outcome {
         Ok(kept) => *kept,
-        Err(Stop::Rejected(rejection)) => reject(&mut ctx, &head, rejection, client).await,
+        Err(Stop::Rejected(rejection)) => reject(&mut ctx, head, rejection, client).await,
         Err(Stop::Cut(_) | Stop::HungUp) => false,
     };
     ctx.record().bytes_in = head.bytes_len() as u64 + client.body_received();
@@ -129,8 +131,7 @@ async fn forward(
         .read_body(head.body(), worker.settings.body_bytes_max)
         .await
         .map_err(|failure| body_stop(failure, &worker))?;
-    let checked = check(ctx, &snapshot, key, (endpoint, head), &body);
-    let mut job = match checked {
+    let mut job = match check(ctx, &snapshot, key, (endpoint, head), &body) {
         Ok(job) => job,
         Err(rejection) => {
             worker.buffers.give(body);

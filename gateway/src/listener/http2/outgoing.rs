@@ -23,7 +23,7 @@ const HEAD_LIMITS: Limits = Limits {
 
 /// One response.
 pub(super) struct Outgoing {
-    method: Method,
+    method: &'static Method,
     state: State,
     /// Body bytes out of their framing, for which the client has given no window yet.
     waiting: Bytes,
@@ -41,7 +41,7 @@ pub(super) struct Broken;
 
 impl Outgoing {
     /// The response to a request of this method.
-    pub(super) fn new(method: Method, respond: SendResponse<Bytes>) -> Self {
+    pub(super) fn new(method: &'static Method, respond: SendResponse<Bytes>) -> Self {
         Self {
             method,
             state: State::Head(respond),
@@ -100,7 +100,7 @@ impl Outgoing {
             return Ok(false);
         };
         let mut outgoing = ends.outgoing.borrow_mut();
-        let parsed = parse_response(&outgoing, &self.method, &HEAD_LIMITS);
+        let parsed = parse_response(&outgoing, self.method, &HEAD_LIMITS);
         let Some((head, used)) = parsed.map_err(|_| Broken)? else {
             // It must fit as a whole; the parser's own bound ends this.
             if outgoing.len() >= ends.outgoing_max.get() {

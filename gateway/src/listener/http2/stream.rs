@@ -31,12 +31,14 @@ use crate::worker::alarm::Alarm;
 /// Longest pause in which a client takes not a single byte of a response that waits for it.
 const SEND_STALL: Duration = Duration::from_secs(60);
 
+type Serving = Pin<Box<dyn Future<Output = ()>>>;
+
 /// One stream being served.
 pub(super) struct Stream {
     worker: Rc<Worker>,
     ends: Rc<Ends>,
     /// The request path; `None` once it has ended.
-    serving: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    serving: Option<Serving>,
     incoming: Incoming,
     outgoing: Outgoing,
     alarm: Alarm,
@@ -72,12 +74,12 @@ impl Stream {
         }
         let chunked = !parts.headers.contains_key(http::header::CONTENT_LENGTH);
         let method = match parts.method {
-            http::Method::HEAD => Method::Head,
+            http::Method::HEAD => &Method::Head,
             // Of the others the form of the response does not depend.
-            _ => Method::Get,
+            _ => &Method::Get,
         };
         Self {
-            serving: Some(Box::pin(serve(Rc::clone(worker), client, refused))),
+            serving: Some(serve(Rc::clone(worker), client, refused)),
             incoming: Incoming {
                 data: (has_body && refused.is_none()).then_some(body),
                 chunked,
@@ -212,24 +214,21 @@ impl Incoming {
     }
 }
 
-/// The request path, once.
-async fn serve(worker: Rc<Worker>, mut client: Client, refused: Option<Refused>) {
-    let rejection = match refused {
-        Some(Refused(message)) => Rejection::Head {
-            status: 400,
-            message,
-        },
-        None => match client.next_head().await {
-            Next::Head(head) => {
-                request::serve(&worker, head, &mut client).await;
-                return;
-            }
-            Next::Malformed(error) => Rejection::Head {
-                status: error.status(),
-                message: error.message(),
+/// The request path, once. A block and no function of its own: that would hold the client twice.
+fn serve(worker: Rc<Worker>, mut client: Client, refused: Option<Refused>) -> Serving {
+    Box::pin(async move {
+        let (status, message) = match refused {
+            Some(Refused(message)) => (400, message),
+            None => match &client.next_head().await {
+                Next::Head(head) => {
+                    request::serve(&worker, head, &mut client).await;
+                    return;
+                }
+                Next::Malformed(error) => (error.status(), error.message()),
+                Next::Closed | Next::Slow | Next::Http2 => return,
             },
-            Next::Closed | Next::Slow | Next::Http2 => return,
-        },
-    };
-    request::refuse(&worker, &rejection, &mut client).await;
+        };
+        let rejection = Rejection::Head { status, message };
+        request::refuse(&worker, &rejection, &mut client).await;
+    })
 }
