@@ -87,13 +87,17 @@ impl Meter {
         }
     }
 
-    /// Takes note of what the client sent; `at` is the age of the connection.
+    /// Takes note of what the client sent; `at` is the age of the connection. Looks no further than to where a head
+    /// begins: yields how many of `bytes` that is, and whether one does.
     ///
     /// # Errors
     ///
     /// The [`Flood`], once an allowance is used up. The rest of `bytes` was not looked at.
-    pub fn received(&mut self, mut bytes: &[u8], at: Duration) -> Result<(), Flood> {
-        while let Some(frame) = self.received.next(&mut bytes) {
+    pub fn received(&mut self, bytes: &[u8], at: Duration) -> Result<(usize, bool), Flood> {
+        let mut rest = bytes;
+        let mut begins = false;
+        while !begins && let Some(frame) = self.received.next(&mut rest) {
+            begins = frame.kind == HEADERS;
             self.in_head = frame.begins_head();
             let (allowance, flood) = match frame.kind {
                 DATA | HEADERS | CONTINUATION if frame.is_idle() => {
@@ -111,7 +115,7 @@ impl Meter {
         if self.received.skip == 0 && self.received.last.ends_head() {
             self.in_head = false;
         }
-        Ok(())
+        Ok((bytes.len() - rest.len(), begins))
     }
 
     /// Takes note of what the gateway sent: it refills what answers to it may use.
@@ -276,9 +280,17 @@ mod tests {
         meter
     }
 
+    /// All of `bytes`, head by head.
+    fn receive(meter: &mut Meter, mut bytes: &[u8], at: Duration) -> Result<(), Flood> {
+        while !bytes.is_empty() {
+            bytes = &bytes[meter.received(bytes, at)?.0..];
+        }
+        Ok(())
+    }
+
     fn until_flood(meter: &mut Meter, bytes: &[u8], at: Duration) -> (usize, Flood) {
         for count in 0..100_000 {
-            if let Err(flood) = meter.received(bytes, at) {
+            if let Err(flood) = receive(meter, bytes, at) {
                 return (count, flood);
             }
         }
@@ -312,7 +324,7 @@ mod tests {
         for round in 0..512 {
             for byte in &bytes {
                 let counted = meter.received(std::slice::from_ref(byte), Duration::ZERO);
-                assert_eq!(counted, Ok(()), "{round}");
+                assert_eq!(counted, Ok((1, false)), "{round}");
             }
         }
         let one_more = meter.received(&frame(PING, 0, 8), Duration::ZERO);
@@ -329,7 +341,7 @@ mod tests {
         ];
         let request = request.concat();
         for _ in 0..10_000 {
-            assert_eq!(meter.received(&request, Duration::ZERO), Ok(()));
+            assert_eq!(receive(&mut meter, &request, Duration::ZERO), Ok(()));
         }
     }
 
@@ -357,16 +369,34 @@ mod tests {
                 frame(PING, 0, 8),
                 frame(RST_STREAM, 0, 4),
             ] {
-                assert_eq!(meter.received(&bytes, Duration::ZERO), Ok(()));
+                assert_eq!(receive(&mut meter, &bytes, Duration::ZERO), Ok(()));
             }
         }
+    }
+
+    #[test]
+    fn it_looks_as_far_as_a_head_begins() {
+        let mut meter = met();
+        let bytes = [
+            frame(DATA, 0, 3),
+            frame(HEADERS, END_HEADERS, 5),
+            frame(HEADERS, END_HEADERS, 5),
+        ]
+        .concat();
+        let mut at = 0;
+        for (count, begins) in [(21, true), (14, true), (5, false)] {
+            let looked = meter.received(&bytes[at..], Duration::ZERO);
+            assert_eq!(looked, Ok((count, begins)), "at {at}");
+            at += count;
+        }
+        assert_eq!(at, bytes.len());
     }
 
     #[test]
     fn a_head_is_open_until_its_last_byte() {
         let mut meter = met();
         let mut look = |bytes: &[u8]| {
-            meter.received(bytes, Duration::ZERO).unwrap();
+            receive(&mut meter, bytes, Duration::ZERO).unwrap();
             meter.is_in_head()
         };
         let first = frame(HEADERS, 0, 10);

@@ -24,6 +24,9 @@ use crate::worker::inbox::Inbox;
 
 /// Bytes read and written before the rest of the worker gets its turn.
 const TURN_BYTES: usize = 64 * 1024;
+/// What a request that begins counts for. Until its task runs, `h2` keeps its frames, in memory that it does not give
+/// back: a burst of requests is taken in by a few at a time.
+const HEAD_TURN_BYTES: usize = 8 * 1024;
 
 type Wait<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -133,16 +136,20 @@ impl Line {
         let bytes = &self.inbox.bytes()[..count];
         let now = self.worker.now();
         let age = now.saturating_duration_since(self.opened);
-        if let Err(flood) = self.meter.received(bytes, age) {
-            self.flood = Some(flood);
-            return Poll::Pending;
-        }
+        let (count, begins) = match self.meter.received(bytes, age) {
+            Ok(looked_at) => looked_at,
+            Err(flood) => {
+                self.flood = Some(flood);
+                return Poll::Pending;
+            }
+        };
         self.head_since = match self.meter.is_in_head() {
+            true if begins => Some(now),
             true => self.head_since.or(Some(now)),
             false => None,
         };
-        buf.put_slice(bytes);
-        self.turn_bytes += count;
+        buf.put_slice(&bytes[..count]);
+        self.turn_bytes += count + usize::from(begins) * HEAD_TURN_BYTES;
         self.inbox.consume(count);
         self.inbox.release(&self.worker.buffers);
         Poll::Ready(Ok(()))
