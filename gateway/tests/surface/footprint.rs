@@ -4,6 +4,7 @@
 //! off by a quarter of a MiB. It is anonymous memory: pages of the program come and go with what runs. Numbers are of the
 //! profile `ci`, one worker.
 
+use crate::http2;
 use crate::on_both_engines;
 use crate::support::gateway::{chat, post};
 use crate::support::{Gateway, Raw, Setup, mock, wait_for};
@@ -17,6 +18,8 @@ const IDLE_KIB: u64 = 3_090;
 const PER_CONNECTION: u64 = 1_400;
 /// Bytes of a stream that waits for its next event, the connection to its upstream included.
 const PER_STREAM: u64 = 7_100;
+/// The same of a stream over HTTP/2, its part of a connection of 100 included.
+const PER_HTTP2_STREAM: u64 = 7_150;
 /// Hundredths that may be more: the heap grows by more than one connection, and a run finds up to 8 more.
 const SLACK: u64 = 15;
 
@@ -73,6 +76,15 @@ fn asked(gateway: &Gateway, times: usize) -> Raw {
     raw
 }
 
+/// Connections of HTTP/2, each with 100 streams that wait for their next event.
+fn http2_streams(gateway: &Gateway, connections: usize) -> Vec<impl Sized + use<>> {
+    let held = (0..connections)
+        .map(|_| http2::waiting(gateway, 100))
+        .collect();
+    until_open(gateway, connections, connections * 100 + 1);
+    held
+}
+
 fn streaming(gateway: &Gateway) -> Raw {
     let mut raw = gateway.connect();
     raw.send(&post(CHAT, &chat("script/events=2,stall_at=1", true)));
@@ -111,5 +123,17 @@ on_both_engines! {
         until_open(&gateway, 0, 1);
         let bytes = each(&gateway, STREAMS, || streaming(&gateway));
         hold("bytes of an open stream", bytes, PER_STREAM);
+    }
+
+    fn an_open_stream_over_http2_holds_the_memory_that_was_measured(engine) {
+        let gateway = Setup::new(engine, mock()).start_ready();
+        drop(asked(&gateway, 1));
+        drop(http2_streams(&gateway, 1));
+        until_open(&gateway, 0, 1);
+        let before = pages_kib(&gateway, "Rss");
+        let held = http2_streams(&gateway, 10);
+        let bytes = pages_kib(&gateway, "Rss").saturating_sub(before) * 1024 / 1_000;
+        drop(held);
+        hold("bytes of an open stream over HTTP/2", bytes, PER_HTTP2_STREAM);
     }
 }

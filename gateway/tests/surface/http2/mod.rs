@@ -8,3 +8,5 @@ mod frames;
 mod requests;
 mod smuggling;
 mod streams;
+
+pub(crate) use streams::waiting;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::json;
 
-use super::client::{H2, Streaming, get, named, post};
+use super::client::{Asked, H2, Streaming, get, named, post};
 use super::frames::{self, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, WINDOW_UPDATE};
 use crate::backpressure::beside_a_torrent;
 use crate::on_both_engines;
@@ -23,6 +23,26 @@ fn open(h2: &mut H2, id: &str, script: &str) -> Streaming {
     let streaming = h2.head(asked.response).unwrap();
     assert_eq!(streaming.head.status, 200);
     streaming
+}
+
+/// A connection with so many streams that wait for their next event, all begun at once.
+pub(crate) fn waiting(gateway: &Gateway, streams: usize) -> impl Sized + use<> {
+    let mut h2 = H2::connect(gateway);
+    let (request, body) = post(CHAT, &chat("script/events=2,stall_at=1", true));
+    let asked: Vec<_> = (0..streams)
+        .map(|_| h2.ask(request.clone(), &body))
+        .collect();
+    let first = |asked: Asked| {
+        let mut streaming = h2.head(asked.response).unwrap();
+        let mut text = String::new();
+        while !text.contains("\"e0 ") {
+            let data = h2.data(&mut streaming.body).unwrap().unwrap();
+            text.push_str(std::str::from_utf8(&data).unwrap());
+        }
+        streaming
+    };
+    let open: Vec<_> = asked.into_iter().map(first).collect();
+    (h2, open)
 }
 
 fn rest(h2: &H2, stream: &mut Streaming) -> String {
