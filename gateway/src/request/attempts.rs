@@ -168,6 +168,12 @@ async fn rest(client: &mut Client, ready: Instant) -> Result<(), HungUp> {
     client.until_hangup_or(Some(ready), never).await.map(drop)
 }
 
+/// What comes of a reply.
+enum Phase<R, D> {
+    Relay(R),
+    Document(D),
+}
+
 /// One attempt, from the request to the answer's last byte.
 async fn once(
     ctx: &mut Context,
@@ -185,15 +191,15 @@ async fn once(
             let reader = attempt.exchange.stream(&job.call, &attempt.route);
             let begun = Box::new(Begun::new(Source::new(reply), reader));
             let relay = relay_begun(ctx, job, attempt, (replay, begun), (head, client));
-            Ok(Pooled::new(relay))
+            Phase::Relay(Pooled::new(relay))
         } else {
             let document = document(ctx, job, attempt, (replay, reply), (head, client));
-            Err(Pooled::new(document))
+            Phase::Document(Pooled::new(document))
         }
     };
     match phase {
-        Ok(relay) => relay.await,
-        Err(document) => document.await,
+        Phase::Relay(relay) => relay.await,
+        Phase::Document(document) => document.await,
     }
 }
 

@@ -17,9 +17,9 @@ const IDLE_KIB: u64 = 3_090;
 /// Bytes of a connection that has made one request and waits.
 const PER_CONNECTION: u64 = 1_400;
 /// Bytes of a stream that waits for its next event, the connection to its upstream included.
-const PER_STREAM: u64 = 7_100;
+const PER_STREAM: u64 = 6_200;
 /// The same of a stream over HTTP/2, its part of a connection of 100 included.
-const PER_HTTP2_STREAM: u64 = 7_150;
+const PER_HTTP2_STREAM: u64 = 6_900;
 /// Hundredths that may be more: the heap grows by more than one connection, and a run finds up to 8 more.
 const SLACK: u64 = 15;
 
