@@ -78,8 +78,8 @@ def h2_streams(rig, target, settings):
     held, most = 0, 0
     with subprocess.Popen(["taskset", "-c", str(rigs.CLIENT_CPU), *map(str, command)], stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True) as child:
-        text = ""
-        while child.poll() is None:
+        text = None
+        while text is None:
             open_now = connections(rig)
             if open_now >= most:
                 most, held = open_now, memory_kib(target.pid)
