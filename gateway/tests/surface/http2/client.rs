@@ -102,7 +102,12 @@ impl H2 {
             let Some(room) = room else { return Ok(()) };
             let room = room?;
             let (now, rest) = body.split_at(room.min(body.len()));
-            stream.send_data(Bytes::copy_from_slice(now), ends && rest.is_empty())?;
+            let sent = stream.send_data(Bytes::copy_from_slice(now), ends && rest.is_empty());
+            if let Err(error) = sent {
+                // The server may end it between its room and what fills it.
+                let room = self.wait(std::future::poll_fn(|cx| stream.poll_capacity(cx)));
+                return room.map_or(Ok(()), |_| Err(error));
+            }
             body = rest;
         }
         Ok(())
