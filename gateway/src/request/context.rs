@@ -171,8 +171,10 @@ impl Context {
         };
         record.total_us = total_us;
         record.finished_unix_ms = self.worker.unix_ms();
-        self.worker.shard().in_flight(record.endpoint, -1);
+        let endpoint = record.endpoint;
         self.worker.bridge.finish(record);
+        // Last: the process may end once nothing is in flight, and what is queued by then is written.
+        self.worker.shard().in_flight(endpoint, -1);
     }
 }
 
