@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::bridge::WorkerView;
@@ -86,7 +85,6 @@ pub fn run(path: &Path) -> Result<bool, BootError> {
     let (source, cell) = Source::start(&settings, &status)?;
     let trust = FollowedTrust::new((trust, seen), &settings.upstream.tls, &cell);
     raise_descriptor_limit();
-    widen_descriptor_table();
 
     let placement = Placement::decide(settings.proxy.workers.get(), settings.proxy.pin_cpus)
         .map_err(|error| because("CPU affinity", error))?;
@@ -327,26 +325,6 @@ fn raise_descriptor_limit() {
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
             tracing::warn!(%error, "the limit of open files could not be raised");
         }
-    }
-}
-
-/// Descriptors whose places are made at the start, of 8 bytes of the kernel's memory each.
-const DESCRIPTORS_AT_START: u64 = 65_536;
-
-/// Makes the kernel's table of descriptors as large as it may become, within a bound. Later each doubling would stop the
-/// worker that opens one too many, with all its streams, until every processor has passed a quiet state: some 10 ms.
-///
-/// # Source
-///
-/// `expand_fdtable` of the kernel's `fs/file.c`: `synchronize_rcu` where threads share the table.
-fn widen_descriptor_table() {
-    let limit = getrlimit(Resource::Nofile).current;
-    let last = limit.map_or(DESCRIPTORS_AT_START, |limit| {
-        limit.min(DESCRIPTORS_AT_START)
-    });
-    if let Ok(last) = i32::try_from(last.saturating_sub(1)) {
-        // Gone at once; the table keeps its size. Without it, it grows as it is used.
-        drop(fcntl_dupfd_cloexec(std::io::stderr(), last));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
 use config_sync::publish::SnapshotCell;
@@ -12,6 +13,7 @@ use crate::bridge::WorkerBridge;
 use crate::bridge::memory::Memory;
 use crate::http::h1;
 use crate::settings::{IoEngine, Settings};
+use crate::sys::LeftBehind;
 use crate::tls::listener::TlsListener;
 use crate::upstream::trust::Trust;
 use crate::worker::core::{WorkerParts, WorkerSettings};
@@ -47,6 +49,7 @@ impl Workers {
         let addr = local_addr(listeners.first()).map_err(|error| because("proxy.addr", error))?;
         let shared = Arc::new(worker_settings(settings, memory));
         let mut ladder = Ladder::new();
+        let (left, behind) = channel();
         let mut threads = Vec::with_capacity(bridges.len());
         for ((bridge, own), cpu) in bridges.into_iter().zip(listeners).zip(&placement.cpus) {
             let parts = WorkerParts {
@@ -57,10 +60,10 @@ impl Workers {
                 snapshots: cell.reader(),
                 bridge,
             };
-            let (footing, cpu) = (ladder.add_worker(), *cpu);
+            let (footing, cpu, left) = (ladder.add_worker(), *cpu, left.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("sluice-{}", parts.bridge.worker))
-                .spawn(move || run::main(parts, cpu, footing, own))
+                .spawn(move || run::main(parts, cpu, footing, (own, left)))
                 .map_err(|error| because("worker thread", error))?;
             threads.push(thread);
         }
@@ -72,6 +75,8 @@ impl Workers {
         let settled = ladder
             .settle(choice)
             .map_err(|error| because("proxy.io_engine", error))?;
+        // Said before a worker tries an engine.
+        behind.try_iter().for_each(LeftBehind::close);
         Ok((Self(threads), Ready { settled, addr }))
     }
 

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -100,6 +101,12 @@ pub struct LimitLink {
 enum Waiting {
     Asked(Option<Waker>),
     Answered(Result<Outcome, RedisDown>),
+}
+
+impl AsFd for LimitLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.way.to.as_fd()
+    }
 }
 
 impl LimitLink {

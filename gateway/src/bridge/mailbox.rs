@@ -5,7 +5,7 @@
 //! fine: a byte is already pending.
 
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -27,7 +27,7 @@ const CUT: u8 = 4;
 const HAND_OVER: u8 = 8;
 const SHED: u8 = 16;
 
-/// The sending end of a bounded queue with a wake-up. Cloned freely.
+/// The sending end of a bounded queue with a wake-up. Clones share its descriptor.
 #[derive(Debug)]
 pub struct Sender<T> {
     queue: Arc<ArrayQueue<T>>,
@@ -55,11 +55,29 @@ impl<T> Sender<T> {
         sent
     }
 
+    /// Another sending end with a descriptor of its own, for a thread that has its own table of them.
+    ///
+    /// # Errors
+    ///
+    /// When the process is out of file descriptors.
+    pub fn separate(&self) -> io::Result<Self> {
+        Ok(Self {
+            queue: Arc::clone(&self.queue),
+            bell: Arc::new(self.bell.try_clone()?),
+        })
+    }
+
     /// Wakes the receiver without a message.
     fn ring(&self) {
         // WouldBlock: bytes are pending, the receiver will look. Any other error: the receiver is
         // gone and nobody is left to be woken.
         let _ = (&*self.bell).write(&[1]);
+    }
+}
+
+impl<T> AsFd for Sender<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
     }
 }
 

@@ -19,7 +19,7 @@ pub mod tried;
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
@@ -75,6 +75,12 @@ pub struct WorkerBridge {
 pub type SpareQueue = ArrayQueue<Vec<Box<RequestRecord>>>;
 
 impl WorkerBridge {
+    /// All descriptors in it. Nothing else has them, so that they may go into the worker's own table.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let all = [&self.wake, &self.questions as &dyn AsFd, &self.limits];
+        all.into_iter().map(AsFd::as_fd)
+    }
+
     /// A blank record, where possible in the place of an earlier one.
     pub fn blank(&self) -> Box<RequestRecord> {
         let mut spare = self.spare.borrow_mut();
@@ -172,7 +178,7 @@ pub struct LimitInbox {
 ///
 /// # Errors
 ///
-/// When the process is out of file descriptors: two per worker and four more are opened.
+/// When the process is out of file descriptors: four per worker and four more are opened.
 pub fn build(
     workers: u16,
     buckets: &BucketSettings,
@@ -196,7 +202,6 @@ pub fn build(
             events: Arc::clone(&events),
             mailbox: sender,
         });
-        let questions = ask.clone();
         ours.push(WorkerBridge {
             worker,
             shard,
@@ -204,12 +209,12 @@ pub fn build(
             wake,
             health: Arc::clone(&health),
             buckets: Arc::clone(&table),
-            limits: LimitLink::new(worker, to_limits.clone(), Arc::clone(&state)),
+            limits: LimitLink::new(worker, to_limits.separate()?, Arc::clone(&state)),
             records,
             spare: RefCell::default(),
             given_back,
             events,
-            questions,
+            questions: ask.separate()?,
         });
     }
     Ok((

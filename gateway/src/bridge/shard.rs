@@ -79,6 +79,8 @@ pub struct Counters {
     pub stalled_turns: Counter,
     /// Kernel id of the worker's thread; 0 until it runs.
     pub thread_id: Counter,
+    /// 1 where that thread has a table of descriptors of its own.
+    pub own_table: Counter,
     /// Limits in the way, and fallbacks.
     pub rare: Rare,
     /// Handshakes of the callers' listener.
@@ -357,8 +359,10 @@ impl WorkerShard {
         self.counters.keep_alives.add(1);
     }
 
-    /// Says which kernel thread the worker runs on, for its share of CPU time.
-    pub fn started(&self, thread_id: u32) {
+    /// Says which kernel thread the worker runs on, for its share of CPU time, and whether its descriptors are in a table
+    /// that it has for itself.
+    pub fn started(&self, thread_id: u32, own_table: bool) {
+        self.counters.own_table.set(u64::from(own_table));
         self.counters.thread_id.set(u64::from(thread_id));
     }
 

@@ -182,7 +182,7 @@ mod tests {
         let busy = busy();
         let mut watchdog = Watchdog::new(BusyRatios::clone(&busy));
         let thread = rustix::thread::gettid().as_raw_nonzero().get();
-        workers[0].shard.started(thread.try_into().unwrap());
+        workers[0].shard.started(thread.try_into().unwrap(), false);
         watchdog.measure(&cold.workers, 1_000);
         assert_eq!(busy[0].load(Relaxed), 0);
         // The kernel brings the count up to date when it looks at the thread, so work until it has.

@@ -5,6 +5,7 @@
 
 mod clock;
 mod code;
+mod descriptors;
 mod inherited;
 mod listening;
 mod memory;
@@ -15,6 +16,7 @@ mod wait;
 
 pub(crate) use clock::is_clock_in_step;
 pub(crate) use code::forget_code;
+pub(crate) use descriptors::{LeftBehind, own_descriptors};
 pub(crate) use inherited::inherited;
 pub(crate) use listening::Listening;
 pub(crate) use memory::return_freed;

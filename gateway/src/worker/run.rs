@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::rc::Rc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use monoio::net::UnixStream;
@@ -15,12 +17,13 @@ use super::placement::pin_to;
 use super::task;
 use super::timers;
 use super::turnstile::Turnstile;
+use crate::bridge::WorkerBridge;
 use crate::bridge::domain::Side;
 use crate::bridge::log::{Event, Level};
 use crate::bridge::mailbox::{ToWorker, hush};
 use crate::bridge::shard::HEARTBEAT_MS;
 use crate::listener;
-use crate::sys::{return_freed, shorten_slice};
+use crate::sys::{LeftBehind, own_descriptors, return_freed, shorten_slice};
 
 /// How often idle upstream connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -32,7 +35,7 @@ pub(crate) fn main(
     parts: WorkerParts,
     cpu: Option<usize>,
     footing: Footing,
-    listeners: Vec<TcpListener>,
+    (listeners, left): (Vec<TcpListener>, Sender<LeftBehind>),
 ) {
     if let Some(cpu) = cpu
         && let Err(error) = pin_to(cpu)
@@ -46,6 +49,7 @@ pub(crate) fn main(
         parts.bridge.log(event);
     }
     shorten_slice();
+    let own_table = leave_table(&parts.bridge, &listeners, &left);
     let Some(mut runtime) = footing.find() else {
         return;
     };
@@ -54,7 +58,7 @@ pub(crate) fn main(
         let turnstile = Turnstile::new(is_ring);
         let worker = Worker::new(parts, turnstile);
         let id = rustix::thread::gettid().as_raw_nonzero().get();
-        worker.shard().started(id.unsigned_abs());
+        worker.shard().started(id.unsigned_abs(), own_table);
         background(&worker, timers::run(Rc::clone(&worker)));
         background(&worker, heartbeat(Rc::clone(&worker)));
         background(&worker, sweep(Rc::clone(&worker)));
@@ -65,6 +69,27 @@ pub(crate) fn main(
             Err(error) => worker.error("a listening socket failed", &error.to_string()),
         }
     });
+}
+
+/// Has the thread keep its descriptors in a table of its own; whether the host lets it.
+fn leave_table(
+    bridge: &WorkerBridge,
+    listeners: &[TcpListener],
+    left: &Sender<LeftBehind>,
+) -> bool {
+    let sockets = listeners.iter().map(AsFd::as_fd);
+    match own_descriptors(bridge.descriptors().chain(sockets)) {
+        Ok(behind) => {
+            // Boot waits for it, or has given up.
+            let _ = left.send(behind);
+            true
+        }
+        Err(error) => {
+            let text = "workers share one table of descriptors";
+            bridge.log(Event::new(Level::Info, text, &error.to_string()));
+            false
+        }
+    }
 }
 
 /// Grown buffers dropped between two sweeps that make it worth asking the allocator for the memory.

@@ -369,7 +369,10 @@ fn low_limits_are_held_against_the_need() {
     );
     assert_eq!(report.code, Some(1), "{}", report.stderr);
     let files = report.says("open_files", "warn");
-    assert_eq!(files["seen"], "256; 32 connections may take 320");
+    assert_eq!(
+        files["seen"],
+        "256; 16 connections of a worker may take 288"
+    );
     let memlock = report.one("memlock");
     // Kernels that account rings elsewhere set them up all the same.
     let want = match report.one("io_uring")["severity"] == "ok" {

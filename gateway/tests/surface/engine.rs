@@ -34,7 +34,7 @@ pub(crate) fn without_io_uring() -> Vec<String> {
     without("425,426,427")
 }
 
-fn without(calls: &str) -> Vec<String> {
+pub(crate) fn without(calls: &str) -> Vec<String> {
     ["python3", "-c", WITHOUT, calls].map(String::from).into()
 }
 

@@ -27,8 +27,6 @@ const SLACK: u64 = 15;
 const BEFORE: (usize, usize) = (50, 20);
 const CONNECTIONS: usize = 3_000;
 const STREAMS: usize = 500;
-/// More than a table has at first.
-const TABLE: usize = 600;
 
 /// Holds `found` to what was `measured`.
 fn hold(what: &str, found: u64, measured: u64) {
@@ -113,20 +111,6 @@ on_both_engines! {
         until_open(&gateway, 0, 1);
         let bytes = each(&gateway, CONNECTIONS, || asked(&gateway, 1));
         hold("bytes of an idle connection", bytes, PER_CONNECTION);
-    }
-
-    fn connections_come_without_a_larger_table_of_descriptors(engine) {
-        let gateway = Setup::new(engine, mock()).start_ready();
-        let places = || {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.child.id()));
-            let status = status.expect("the kernel describes processes");
-            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
-            line.and_then(|places| places.trim().parse::<usize>().ok()).expect("FDSize")
-        };
-        let before = places();
-        let held: Vec<Raw> = (0..TABLE).map(|_| asked(&gateway, 1)).collect();
-        assert_eq!(places(), before);
-        assert!(before > held.len(), "{before}");
     }
 
     fn an_open_stream_holds_the_memory_that_was_measured(engine) {

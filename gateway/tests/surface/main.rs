@@ -23,6 +23,7 @@ mod cli;
 mod clocks;
 mod container;
 mod count_tokens;
+mod descriptors;
 mod doctor;
 mod doors;
 mod drain;

@@ -157,7 +157,7 @@ impl Scrape {
             ("commit", self.options.commit),
         ];
         one(&mut out, &f::BUILD, &render(build), 1);
-        process::render(self.options.start_unix_ms, &mut out);
+        process::render(self.options.start_unix_ms, &self.workers, &mut out);
         self.bytes_last = out.len();
         out
     }

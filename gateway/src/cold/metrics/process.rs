@@ -7,9 +7,10 @@ use rustix::process::{Resource, getrlimit};
 
 use super::families as f;
 use super::text::{header, sample, sample_micros};
+use crate::bridge::WorkerView;
 
 /// Appends the `process_*` families. What cannot be read is left out.
-pub fn render(start_unix_ms: u64, out: &mut Vec<u8>) {
+pub fn render(start_unix_ms: u64, workers: &[WorkerView], out: &mut Vec<u8>) {
     if let Some(stat) = fs::read_to_string("/proc/self/stat")
         .ok()
         .as_deref()
@@ -35,23 +36,28 @@ pub fn render(start_unix_ms: u64, out: &mut Vec<u8>) {
         b"",
         start_unix_ms.saturating_mul(1_000),
     );
-    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+    descriptors(workers, out);
+}
+
+/// Open descriptors and their limit, over the table that threads share and those that workers have for themselves.
+fn descriptors(workers: &[WorkerView], out: &mut Vec<u8>) {
+    let own = workers.iter().map(|worker| &worker.counters);
+    let own = own.filter(|counters| counters.own_table.value() != 0);
+    let own = own.map(|counters| format!("/proc/self/task/{}/fd", counters.thread_id.value()));
+    let tables = std::iter::once("/proc/self/fd".to_owned()).chain(own);
+    let open: Vec<usize> = tables
+        .filter_map(|table| Some(fs::read_dir(table).ok()?.count()))
+        .collect();
+    if !open.is_empty() {
+        let all = i64::try_from(open.iter().sum::<usize>()).unwrap_or(i64::MAX);
         header(out, &f::PROCESS_FDS);
-        sample(
-            out,
-            &f::PROCESS_FDS,
-            b"",
-            i64::try_from(open.count()).unwrap_or(i64::MAX),
-        );
+        sample(out, &f::PROCESS_FDS, b"", all);
     }
     if let Some(limit) = getrlimit(Resource::Nofile).current {
+        let tables = open.len().max(1) as u64;
+        let all = i64::try_from(limit.saturating_mul(tables)).unwrap_or(i64::MAX);
         header(out, &f::PROCESS_FDS_MAX);
-        sample(
-            out,
-            &f::PROCESS_FDS_MAX,
-            b"",
-            i64::try_from(limit).unwrap_or(i64::MAX),
-        );
+        sample(out, &f::PROCESS_FDS_MAX, b"", all);
     }
 }
 
@@ -109,7 +115,7 @@ mod tests {
     #[test]
     fn this_process_has_threads_memory_and_files() {
         let mut out = Vec::new();
-        render(1_500, &mut out);
+        render(1_500, &[], &mut out);
         let text = String::from_utf8(out).unwrap();
         for name in [
             "cpu_seconds_total",

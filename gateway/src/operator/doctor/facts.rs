@@ -157,7 +157,7 @@ pub(crate) struct Gateway {
     /// Warnings of the settings, sentences.
     pub warnings: Vec<String>,
     pub workers: usize,
-    /// Connections of all workers together; `None`: no bound.
+    /// Connections of a worker; `None`: no bound.
     pub connections_max: Option<usize>,
     pub memory: MemorySettings,
     /// Largest request body, bytes; `None`: no bound.

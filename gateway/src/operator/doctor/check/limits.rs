@@ -5,7 +5,7 @@ use super::super::finding::{Finding, Severity};
 
 /// Locked memory of a ring of 1024 entries and of one of 256, bytes (Linux 6.18).
 const RING_BYTES: [u64; 2] = [104 * 1024, 28 * 1024];
-/// Descriptors beside connections: listeners, logs, rings, wake-ups, the store.
+/// Descriptors beside connections, in any table of the process: listeners, logs, rings, wake-ups, the store.
 const FILES_AT_REST: u64 = 256;
 /// A relayed call holds the caller's socket and the upstream's.
 const FILES_PER_CONNECTION: u64 = 2;
@@ -66,8 +66,7 @@ fn memlock(facts: &Facts) -> Finding {
 }
 
 fn open_files(facts: &Facts) -> Finding {
-    let why =
-        "each caller takes a descriptor, each call another; without any left nobody is accepted";
+    let why = "each caller takes one of its worker's descriptors, each call another; without any left nobody is accepted";
     let connections = facts.gateway.as_ref().and_then(|it| it.connections_max);
     let need = connections.map(|count| {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
@@ -81,7 +80,7 @@ fn open_files(facts: &Facts) -> Finding {
             let count = connections.unwrap_or_default();
             (
                 Severity::Warn,
-                format!("{limit}; {count} connections may take {need}"),
+                format!("{limit}; {count} connections of a worker may take {need}"),
             )
         }
         (Some(limit), None) if limit < FILES_FEW => {

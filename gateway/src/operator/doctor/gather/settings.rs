@@ -31,7 +31,6 @@ pub(super) fn wanted(settings: &Settings) -> Wanted {
 
 /// The facts of the startup file at `path`.
 pub(super) fn gateway(path: &Path, settings: &Settings, warnings: Vec<String>) -> Gateway {
-    let workers = settings.proxy.workers.get();
     let per_worker = settings.proxy.max_connections_per_worker;
     let mut named = Named::default();
     named.file("--config", path, Holds::Settings);
@@ -40,8 +39,8 @@ pub(super) fn gateway(path: &Path, settings: &Settings, warnings: Vec<String>) -
     let admin = settings.admin.as_ref();
     Gateway {
         warnings,
-        workers,
-        connections_max: per_worker.map(|max| max.get().saturating_mul(workers)),
+        workers: settings.proxy.workers.get(),
+        connections_max: per_worker.map(std::num::NonZero::get),
         memory: settings.proxy.memory,
         body_bytes_max: settings.proxy.json_body_bytes_max,
         listeners: listeners(settings),
