@@ -215,7 +215,8 @@ on_both_engines! {
     }
 
     fn time_that_the_client_took_is_not_the_upstreams(engine) {
-        const GAP: Duration = Duration::from_millis(1200);
+        // More than a busy machine needs from the last byte of the torrent to the event that follows.
+        const GAP: Duration = Duration::from_secs(4);
         let faucet = Faucet::start();
         let gateway = Setup::new(engine, faucet.addr)
             .with("upstream.stream_idle_timeout_ms", GAP.as_millis() as u64)
