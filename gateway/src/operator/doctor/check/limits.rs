@@ -87,7 +87,7 @@ fn open_files(facts: &Facts) -> Finding {
             let calls = limit.saturating_sub(FILES_AT_REST) / FILES_PER_CONNECTION;
             (
                 Severity::Warn,
-                format!("{limit}: about {calls} calls at a time"),
+                format!("{limit}: about {calls} calls of a worker at a time"),
             )
         }
         (Some(limit), _) => (Severity::Ok, limit.to_string()),
