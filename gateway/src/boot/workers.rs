@@ -63,7 +63,7 @@ impl Workers {
             let (footing, cpu, left) = (ladder.add_worker(), *cpu, left.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("sluice-{}", parts.bridge.worker))
-                .spawn(move || run::main(parts, cpu, footing, (own, left)))
+                .spawn(move || run::main(parts, cpu, footing, own, &left))
                 .map_err(|error| because("worker thread", error))?;
             threads.push(thread);
         }

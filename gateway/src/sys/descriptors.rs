@@ -109,8 +109,6 @@ mod tests {
             let left = own_descriptors([theirs.as_fd()].into_iter()).unwrap();
             let open = numbers.map(is_open);
             theirs.write_all(b"here").unwrap();
-            // Closed with the thread's table, not with this one.
-            std::mem::forget(theirs);
             (left, open)
         });
         let (left, open) = thread.join().unwrap();

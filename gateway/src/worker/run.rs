@@ -35,7 +35,8 @@ pub(crate) fn main(
     parts: WorkerParts,
     cpu: Option<usize>,
     footing: Footing,
-    (listeners, left): (Vec<TcpListener>, Sender<LeftBehind>),
+    listeners: Vec<TcpListener>,
+    left: &Sender<LeftBehind>,
 ) {
     if let Some(cpu) = cpu
         && let Err(error) = pin_to(cpu)
@@ -49,7 +50,7 @@ pub(crate) fn main(
         parts.bridge.log(event);
     }
     shorten_slice();
-    let own_table = leave_table(&parts.bridge, &listeners, &left);
+    let own_table = leave_table(&parts.bridge, &listeners, left);
     let Some(mut runtime) = footing.find() else {
         return;
     };
